@@ -1,0 +1,1 @@
+"""The program: HTTP, the write side, storage, keys and their wiring."""

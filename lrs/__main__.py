@@ -1,0 +1,59 @@
+"""The command `griffel`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "serve": ("lrs.cli.serve", "serve", "Run the record store."),
+    "credentials": ("lrs.cli.credentials", "credentials", "Make, list and revoke keys."),
+    "import": ("lrs.cli.import_statements", "import_statements", "Bring statements in, from a file or another store."),
+    "export": ("lrs.cli.export", "export", "Write statements out."),
+    "demo": ("lrs.cli.demo", "demo", "Play a school term against a running server."),
+}
+
+
+class Griffel(click.Group):
+    """Commands that are loaded when they are named, so that none waits for another's libraries."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names of all commands, in the order in which one needs them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.command(cls=Griffel, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version=None, package_name="griffel", prog_name="griffel", message=f"griffel {version('griffel')}")
+def main(**_: Any) -> None:
+    """Griffel: a learning record store for people who must be able to forget.
+
+    \b
+    Start one:          griffel serve
+    Give it a term:     griffel demo --key … --secret …
+    Bring statements:   griffel import statements.ndjson --key … --secret …
+
+    Every option is also an environment variable, GRIFFEL_… (see each command's --help).
+    """
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,392 @@
+"""What it means to append: one group of requests, one transaction, decided under the log's lock.
+
+The unit of success is the request: each goes in whole, or is handed back with what changed since the server looked
+(ids that are known, people whose state is another). No exception lies on this path and nothing is half done
+(decision 7). Positions and `stored` come from the one row `log_head` (decision 6), so they are gap-free, distinct and
+in the order of commits for any number of processes and clocks.
+
+This module knows the order of things; what SQL does each is in the recorders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from typing import Protocol
+
+import msgspec
+
+from schemas.envelope import Part, clear_part
+from schemas.events import STATEMENT_VOIDED
+
+CHAIN_STATEMENTS_MAX = 64
+"""How far a chain of StatementRefs is followed for the index."""
+
+Stream = tuple[bytes, int]
+"""(originator id, version)"""
+
+
+class PersonState(IntEnum):
+    """What may be true of a person, or of one purpose of theirs; nobody without a row is anything but active."""
+
+    FENCED = 1
+    ERASED = 2
+    RESTRICTED = 3
+    WITHDRAWN = 4
+
+
+PersonStateRow = tuple[bytes, int, int]
+"""(pseudonym, purpose or 0 for all, PersonState)"""
+
+
+class IndexEntry(msgspec.Struct, array_like=True, frozen=True):
+    """What the statement index keeps of a statement: its terms packed, whom it refers to, whom it voids."""
+
+    terms: bytes
+    target: bytes | None = None
+    voids: bytes | None = None
+
+
+class NewEvent(msgspec.Struct, array_like=True, frozen=True):
+    """An event on its way into the log. record_key is its key on Kafka; people are the pseudonyms it names."""
+
+    originator_id: bytes
+    version: int
+    topic: str
+    record_key: bytes
+    state: bytes
+    people: tuple[bytes, ...] = ()
+    entry: IndexEntry | None = None
+    blobs: tuple[bytes, ...] = ()
+
+
+class AppendRequest(msgspec.Struct, array_like=True, frozen=True, tag="append"):
+    """Events that go in together or not at all. seen is what the server knew of the state of the people named."""
+
+    events: tuple[NewEvent, ...]
+    seen: tuple[PersonStateRow, ...] = ()
+
+
+class Appended(msgspec.Struct, array_like=True, frozen=True, tag="appended"):
+    """The request is in the log. stored_us of each of its events, in order; head_us is the log's newest."""
+
+    position: int
+    stored_us: tuple[int, ...]
+    head_us: int
+
+
+class Changed(msgspec.Struct, array_like=True, frozen=True, tag="changed"):
+    """Nothing of the request was written: streams known already (by index), and the state of the people it names."""
+
+    known: tuple[int, ...]
+    states: tuple[PersonStateRow, ...]
+
+
+class KnownStatement(msgspec.Struct, frozen=True):
+    """A statement's row as linking needs it."""
+
+    position: int
+    terms: bytes
+    target: bytes | None
+    voids: bytes | None
+    voided: bool
+    record_key: bytes
+
+
+EventRow = tuple[int, bytes, int, str, bytes, int, bytes]
+"""(position, originator id, version, topic, record key, stored µs, state)"""
+TermRow = tuple[bytes, int, int]
+"""(packed terms, position, source)"""
+
+
+class Rows(msgspec.Struct):
+    """What one group inserts."""
+
+    events: list[EventRow] = []
+    statements: list[tuple[int, bytes, bytes | None, bytes | None, int]] = []
+    terms: list[TermRow] = []
+    people: list[tuple[bytes, int]] = []
+    blobs: list[tuple[bytes, int]] = []
+    voidings: list[tuple[bytes, int]] = []
+    voided_positions: list[int] = []
+
+
+class LogTables(Protocol):
+    """The log's tables inside a transaction that holds the log's lock."""
+
+    def head(self) -> tuple[int, int, int]:
+        """Give (position, stored µs, the clock's µs)."""
+        ...
+
+    def known_streams(self, streams: Sequence[Stream]) -> set[Stream]:
+        """Give those of the streams that the log has."""
+        ...
+
+    def person_states(self, people: Sequence[bytes]) -> list[PersonStateRow]:
+        """Give the states of people, of those who have one."""
+        ...
+
+    def pending_voidings(self, originator_ids: Sequence[bytes]) -> set[bytes]:
+        """Give those that were asked to be voided."""
+        ...
+
+    def referrers(self, targets: Sequence[bytes]) -> list[tuple[int, bytes, bytes]]:
+        """Give (position, originator id, target) of the statements that refer to a target."""
+        ...
+
+    def known_statements(self, originator_ids: Sequence[bytes]) -> dict[bytes, KnownStatement]:
+        """Give the statements among these streams."""
+        ...
+
+    def insert(self, rows: Rows, position: int, stored_us: int) -> None:
+        """Insert everything and move the head to (position, stored µs)."""
+        ...
+
+    def advance(self) -> int:
+        """Move the head's stored to the clock's time, never back; give it."""
+        ...
+
+    def now_us(self) -> int:
+        """Give the clock's µs."""
+        ...
+
+    def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
+        """Give the revision of each document that is there."""
+        ...
+
+    def put_document(self, put: DocumentPut, now_us: int) -> None:
+        """Write a document, over what was there."""
+        ...
+
+    def delete_documents(self, document_keys: Sequence[bytes]) -> None:
+        """Delete documents."""
+        ...
+
+
+class Group:
+    """One group of append requests inside the log's transaction."""
+
+    def __init__(self, tables: LogTables) -> None:
+        self._tables = tables
+        self._rows = Rows()
+        self._position, self._stored_us, self._now_us = tables.head()
+        self._fresh: dict[bytes, KnownStatement] = {}
+        self._looked_up: dict[bytes, KnownStatement | None] = {}
+
+    def append(self, requests: Sequence[AppendRequest]) -> list[Appended | Changed]:
+        """Take each request whole or hand it back; write; give the outcomes in the order of the requests."""
+        tables = self._tables
+        events = [event for request in requests for event in request.events]
+        taken = tables.known_streams([(event.originator_id, event.version) for event in events])
+        people = list({person for event in events for person in event.people})
+        states: dict[bytes, list[PersonStateRow]] = {}
+        for row in tables.person_states(people):
+            states.setdefault(row[0], []).append(row)
+        outcomes: list[Appended | Changed | tuple[int, tuple[int, ...]]] = []
+        for request in requests:
+            outcomes.append(self._take(request, taken, states))
+        self._link()
+        if self._rows.events:
+            tables.insert(self._rows, self._position, self._stored_us)
+        return [Appended(*one, self._stored_us) if isinstance(one, tuple) else one for one in outcomes]
+
+    def _take(
+        self, request: AppendRequest, taken: set[Stream], states: dict[bytes, list[PersonStateRow]]
+    ) -> Changed | tuple[int, tuple[int, ...]]:
+        streams = [(event.originator_id, event.version) for event in request.events]
+        known = tuple([index for index, stream in enumerate(streams) if stream in taken])
+        now_true: tuple[PersonStateRow, ...] = ()
+        if states:
+            named = {person for event in request.events for person in event.people}
+            now_true = tuple(sorted(row for person in named if person in states for row in states[person]))
+        if known or now_true != request.seen:
+            return Changed(known, now_true)
+        taken.update(streams)
+        first = self._position + 1
+        return first, tuple([self._add(event) for event in request.events])
+
+    def _add(self, event: NewEvent) -> int:
+        rows = self._rows
+        self._position += 1
+        self._stored_us = max(self._now_us, self._stored_us + 1)
+        position, stored_us = self._position, self._stored_us
+        rows.events.append(
+            (position, event.originator_id, event.version, event.topic, event.record_key, stored_us, event.state)
+        )
+        if event.people:
+            rows.people += [(person, position) for person in event.people]
+        if event.blobs:
+            rows.blobs += [(blob, position) for blob in event.blobs]
+        if (entry := event.entry) is not None:
+            rows.statements.append((position, entry.terms, entry.target, entry.voids, 0))
+            rows.terms.append((entry.terms, position, position))
+            self._fresh[event.originator_id] = KnownStatement(
+                position, entry.terms, entry.target, entry.voids, False, event.record_key
+            )
+        return stored_us
+
+    # ── StatementRefs and voiding ────────────────────────────────────────────────────────────────────────────────
+
+    def _link(self) -> None:
+        """Give the index what StatementRefs pass on, and void what is to be voided (decision 13)."""
+        fresh = self._fresh
+        if not fresh:
+            return
+        new_ids = list(fresh)
+        inherits = [one for one, entry in fresh.items() if entry.target is not None]
+        for originator_id in inherits:
+            self._inherit(fresh[originator_id].position, self._chain(originator_id))
+        referrers = self._tables.referrers(new_ids)
+        for position, referrer, target in referrers:
+            passed_on = [fresh[target], *self._chain(target)]
+            self._inherit(position, passed_on)
+            for further in self._referrers_of(referrer):
+                self._inherit(further, passed_on)
+        self._void(self._tables.pending_voidings(new_ids))
+
+    def _inherit(self, position: int, sources: Iterable[KnownStatement]) -> None:
+        self._rows.terms += [(source.terms, position, source.position) for source in sources]
+
+    def _chain(self, originator_id: bytes) -> list[KnownStatement]:
+        """Give the statements that a statement leads to by StatementRefs, nearest first, without going in circles."""
+        chain: list[KnownStatement] = []
+        passed = {originator_id}
+        statement = self._statement(originator_id)
+        while statement is not None and statement.target is not None and len(chain) < CHAIN_STATEMENTS_MAX:
+            if statement.target in passed:
+                break
+            passed.add(statement.target)
+            statement = self._statement(statement.target)
+            if statement is not None:
+                chain.append(statement)
+        return chain
+
+    def _referrers_of(self, originator_id: bytes) -> list[int]:
+        """Give the positions of all statements in the log that lead to this one, over any number of steps."""
+        found: list[int] = []
+        passed = {originator_id}
+        layer = [originator_id]
+        for _ in range(CHAIN_STATEMENTS_MAX):
+            rows = [row for row in self._tables.referrers(layer) if row[1] not in passed] if layer else []
+            layer = [referrer for _, referrer, _ in rows]
+            passed.update(layer)
+            found += [position for position, _, _ in rows]
+        return found
+
+    def _statement(self, originator_id: bytes) -> KnownStatement | None:
+        if originator_id in self._fresh:
+            return self._fresh[originator_id]
+        if originator_id not in self._looked_up:
+            found = self._tables.known_statements([originator_id])
+            self._looked_up[originator_id] = found.get(originator_id)
+        return self._looked_up[originator_id]
+
+    def _void(self, pending: set[bytes]) -> None:
+        rows = self._rows
+        asked = dict.fromkeys(pending)
+        for entry in list(self._fresh.values()):
+            if entry.voids is not None:
+                rows.voidings.append((entry.voids, entry.position))
+                asked[entry.voids] = None
+        for target in asked:
+            statement = self._statement(target)
+            # A statement that voids cannot be voided itself (xAPI Data 2.3.2).
+            if statement is None or statement.voids is not None or statement.voided:
+                continue
+            rows.voided_positions.append(statement.position)
+            self._position += 1
+            self._stored_us += 1
+            state = clear_part(Part.VOIDED, statement.record_key, statement.position.to_bytes(8))
+            rows.events.append(
+                (self._position, target, 2, STATEMENT_VOIDED, statement.record_key, self._stored_us, state)
+            )
+
+
+# ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class DocumentPut(msgspec.Struct, array_like=True, frozen=True):
+    """A document as it shall be. expected_revision 0: there must be none; people as in an event."""
+
+    document_key: bytes
+    scope: bytes
+    wide_scope: bytes | None
+    owner: bytes
+    expected_revision: int
+    sealed: bytes
+
+
+class DocumentDelete(msgspec.Struct, array_like=True, frozen=True):
+    """A document that shall go, if it is still the revision that was looked at."""
+
+    document_key: bytes
+    expected_revision: int
+
+
+class DocumentRequest(msgspec.Struct, array_like=True, frozen=True, tag="documents"):
+    """Documents that change together or not at all, about one person (or none)."""
+
+    puts: tuple[DocumentPut, ...] = ()
+    deletes: tuple[DocumentDelete, ...] = ()
+    person: bytes | None = None
+    seen: tuple[PersonStateRow, ...] = ()
+
+
+class DocumentsChanged(msgspec.Struct, array_like=True, frozen=True, tag="documented"):
+    """The documents are as asked; updated_us is when."""
+
+    updated_us: int
+
+
+class AdvanceRequest(msgspec.Struct, array_like=True, frozen=True, tag="advance"):
+    """Move the watermark to now, so that a quiet log's Consistent-Through does not grow old."""
+
+
+class Advanced(msgspec.Struct, array_like=True, frozen=True, tag="advanced"):
+    """The watermark after moving it."""
+
+    head_us: int
+
+
+class Failed(msgspec.Struct, array_like=True, frozen=True, tag="failed"):
+    """The transaction could not be committed; nothing of it was written. reason is for the operator's log."""
+
+    reason: str
+
+
+Request = AppendRequest | DocumentRequest | AdvanceRequest
+Outcome = Appended | Changed | DocumentsChanged | Advanced | Failed
+
+
+def write_group(tables: LogTables, requests: Sequence[Request]) -> list[Outcome]:
+    """Carry out requests on tables whose lock is held: appends as one group, then documents, then the watermark."""
+    appends = [one for one in requests if isinstance(one, AppendRequest)]
+    appended: Iterator[Appended | Changed] = iter(Group(tables).append(appends) if appends else ())
+    outcomes: list[Outcome] = []
+    for request in requests:
+        if isinstance(request, AppendRequest):
+            outcomes.append(next(appended))
+        elif isinstance(request, DocumentRequest):
+            outcomes.append(write_documents(tables, request))
+        elif isinstance(request, AdvanceRequest):
+            outcomes.append(Advanced(tables.advance()))
+    return outcomes
+
+
+def write_documents(tables: LogTables, request: DocumentRequest) -> DocumentsChanged | Changed:
+    """Put and delete documents whose revisions are still those looked at; otherwise change nothing."""
+    states = tuple(sorted(tables.person_states([request.person]))) if request.person is not None else ()
+    current = tables.revisions([*[one.document_key for one in request.puts], *[one.document_key for one in request.deletes]])
+    stale = tuple(
+        index
+        for index, one in enumerate([*request.puts, *request.deletes])
+        if current.get(one.document_key, 0) != one.expected_revision
+    )
+    if stale or states != request.seen:
+        return Changed(stale, states)
+    now_us = tables.now_us()
+    for put in request.puts:
+        tables.put_document(put, now_us)
+    if request.deletes:
+        tables.delete_documents([one.document_key for one in request.deletes])
+    return DocumentsChanged(now_us)

@@ -1,0 +1,116 @@
+"""Settings: each is a flag and an environment variable of the same name; a flag wins.
+
+docs/reference/settings.md lists them; a test keeps that list whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lrs.errors import Misconfigured
+
+ENVIRONMENT_PREFIX = "GRIFFEL_"
+
+
+class Mode(StrEnum):
+    """One setting that decides every part (docs/architecture.md, "Two modes, one program")."""
+
+    EMBEDDED = "embedded"
+    CLUSTER = "cluster"
+
+
+def _setting(default: Any, text: str, *, secret: bool = False, minimum: int | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "secret": secret, "minimum": minimum})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an installation is told. Secrets have no flag: arguments are visible to every process of the machine."""
+
+    mode: Mode = _setting(Mode.EMBEDDED, "embedded: SQLite, no server needed. cluster: PostgreSQL, many processes.")
+    data: Path = _setting(Path("data"), "Folder for everything an embedded installation keeps.")
+    database_url: str = _setting("", "Cluster: the log's PostgreSQL database, postgresql://…", secret=True)
+    keys_url: str = _setting("", "Cluster: the key vault's own PostgreSQL database, postgresql://…", secret=True)
+    keys_dir: Path | None = _setting(
+        None,
+        "Folder for the root keys. Default: keys/ in the data folder; in cluster mode griffel/keys in the user's own "
+        "data folder, so that all servers of a machine share it.",
+    )
+    master_key: str = _setting("", "Root key as 32 bytes in base64, instead of key files.", secret=True)
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(8080, "Port to listen on; 0 takes a free one.", minimum=0)
+    public_url: str = _setting("", "The address by which others reach this server, if it is another one.")
+    cors_origin: str = _setting("*", "Which site's content may post from a browser; * for any.")
+    oidc_issuer: str = _setting("", "OpenID Connect issuer whose bearer tokens are taken.")
+    oidc_audience: str = _setting("griffel", "What the tokens' `aud` must name.")
+    body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest JSON body, in bytes.", minimum=1024)
+    attachments_bytes_max: int = _setting(256 * 1024 * 1024, "Largest attachment, in bytes.", minimum=1024)
+    statements_max: int = _setting(5_000, "Most statements in one batch.", minimum=1)
+    log_level: str = _setting("info", "error, warning, info or debug.")
+
+    def checked(self) -> Settings:
+        """Give these settings if they fit together. Raises Misconfigured, naming the setting and the mend."""
+        if self.mode is Mode.CLUSTER:
+            for name in ("database_url", "keys_url"):
+                if not getattr(self, name).startswith(("postgresql://", "postgres://")):
+                    raise Misconfigured(f"cluster mode needs {variable(name)}=postgresql://user@host/database")
+            if self.database_url == self.keys_url:
+                raise Misconfigured(f"{variable('keys_url')} must be another database than {variable('database_url')}")
+        return self
+
+
+def variable(name: str) -> str:
+    """Give the environment variable of a setting."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of these settings (of all, when none is named) and pass it one Settings object."""
+    fields = [one for one in dataclasses.fields(Settings) if not names or one.name in names]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(**options: Any) -> Any:
+            given = {one.name: options.pop(one.name) for one in fields}
+            try:
+                settings = Settings(**{name: value for name, value in given.items() if value is not None}).checked()
+            except Misconfigured as error:
+                raise click.UsageError(error.detail) from error
+            return command(settings, **options)
+
+        wrapped.__name__ = command.__name__
+        wrapped.__doc__ = command.__doc__
+        wrapped.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+        for one in reversed(fields):
+            wrapped = _option(one)(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def _option(setting: dataclasses.Field[Any]) -> Callable[[Any], Any]:
+    default = setting.default
+    kind: Any = click.Path(path_type=Path) if setting.name in ("data", "keys_dir") else None
+    if isinstance(default, Mode):
+        kind, default = click.Choice([one.value for one in Mode]), default.value
+    elif isinstance(default, int):
+        kind = click.IntRange(min=setting.metadata["minimum"])
+    convert = (lambda _, __, value: Mode(value)) if setting.name == "mode" else None
+    return click.option(
+        "--" + setting.name.replace("_", "-"),
+        setting.name,
+        envvar=variable(setting.name),
+        default=default,
+        show_default=bool(default) and not setting.metadata["secret"],
+        show_envvar=True,
+        hidden=False,
+        type=kind,
+        help=setting.metadata["help"],
+        callback=convert,
+    )

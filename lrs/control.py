@@ -1,0 +1,83 @@
+"""The control socket: what the command line asks of a running server, over a socket only its owner can open.
+
+Each command is a function on Services; the same functions serve the command line when no server runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+from lrs.credentials import Credentials, parse_scopes
+from lrs.errors import GriffelError, Misconfigured
+from schemas.envelope import Purpose
+
+Command = Callable[[Credentials, dict[str, Any]], Awaitable[Any]]
+
+
+async def create_credential(credentials: Credentials, asked: dict[str, Any]) -> dict[str, str]:
+    """Make a credential."""
+    key, secret = await credentials.create(
+        parse_scopes(asked["scopes"]),
+        label=asked.get("label", ""),
+        purpose=Purpose[asked.get("purpose", "learning").upper()],
+        authority=asked.get("authority"),
+    )
+    return {"key": key, "secret": secret}
+
+
+async def list_credentials(credentials: Credentials, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """List credentials, without secrets."""
+    del asked
+    return [
+        {**dataclasses.asdict(one), "scopes": sorted(one.scopes), "purpose": one.purpose.name.lower()}
+        for one in await credentials.listed()
+    ]
+
+
+async def revoke_credential(credentials: Credentials, asked: dict[str, Any]) -> dict[str, str]:
+    """Revoke a credential."""
+    await credentials.revoke(asked["key"])
+    return {"key": asked["key"]}
+
+
+COMMANDS: dict[str, Command] = {
+    "credentials/create": create_credential,
+    "credentials/list": list_credentials,
+    "credentials/revoke": revoke_credential,
+}
+
+
+def control_application(credentials: Credentials) -> web.Application:
+    """Give the application that answers on the control socket."""
+
+    async def answer(request: web.Request) -> web.Response:
+        command = COMMANDS.get(request.match_info["name"])
+        if command is None:
+            return web.Response(body=orjson.dumps({"error": "this server does not know that command"}), status=404)
+        try:
+            told = await command(credentials, orjson.loads(await request.read()))
+        except GriffelError as error:
+            return web.Response(body=orjson.dumps({"error": error.detail}), status=400)
+        return web.Response(body=orjson.dumps(told), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/{name:.+}", answer)
+    return app
+
+
+async def ask_server(socket: Path, command: str, asked: dict[str, Any]) -> Any:
+    """Have the running server carry out a command. Raises Misconfigured with what it said."""
+    connector = aiohttp.UnixConnector(str(socket))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        async with session.post(f"http://griffel/{command}", data=orjson.dumps(asked)) as response:
+            told = orjson.loads(await response.read())
+            if response.status != web.HTTPOk.status_code:
+                raise Misconfigured(told["error"])
+            return told

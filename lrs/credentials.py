@@ -1,0 +1,182 @@
+"""Credentials: who calls, with which scopes, for which purpose, and whom their statements name as authority.
+
+Secrets are 256 random bits, so one keyed hash is enough to keep them; a credential that was verified is remembered for
+a short, bounded time. Keys, labels and authorities are blinded or wrapped: nothing of them stands in the vault in plain
+form. xAPI Communication 4.0; scopes as in 1.0.3 Communication 4.2.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets as random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from lrs.errors import Misconfigured, NotAllowed, NotFound
+from lrs.key_vault import KeyVault
+from schemas.envelope import Purpose
+from schemas.people import Json
+
+SECRET_BYTES = 32
+KEY_BYTES = 12
+VERIFIED_S = 5.0
+VERIFIED_KEPT_MAX = 10_000
+AUTHORITY_HOME_PAGE = "urn:griffel:credentials"
+
+
+class Scope(StrEnum):
+    """What a credential may do. Everything that is not granted is denied."""
+
+    ALL = "all"
+    ALL_READ = "all/read"
+    STATEMENTS_WRITE = "statements/write"
+    STATEMENTS_READ = "statements/read"
+    STATEMENTS_READ_MINE = "statements/read/mine"
+    STATE = "state"
+    DEFINE = "define"
+    PROFILE = "profile"
+
+
+_READERS = frozenset({Scope.STATEMENTS_READ, Scope.STATE, Scope.PROFILE, Scope.STATEMENTS_READ_MINE})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling: blind names the credential without telling it, authority is the agent their statements get."""
+
+    blind: bytes
+    authority: Json
+    scopes: frozenset[Scope]
+    purpose: Purpose = Purpose.LEARNING
+
+    def may(self, scope: Scope, *, reading: bool = False) -> bool:
+        """Say whether the caller has a scope, for reading only or for anything it covers."""
+        if Scope.ALL in self.scopes or scope in self.scopes:
+            return True
+        return reading and scope in _READERS and Scope.ALL_READ in self.scopes
+
+    def must(self, *scopes: Scope, reading: bool = False) -> None:
+        """Raise NotAllowed unless the caller has one of the scopes."""
+        if not any(self.may(scope, reading=reading) for scope in scopes):
+            raise NotAllowed(f"this needs the scope {' or '.join(scopes)}; the credential does not have it")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential as it is listed: without its secret."""
+
+    key: str
+    label: str
+    scopes: frozenset[Scope]
+    purpose: Purpose
+    created_us: int
+    revoked_us: int | None
+    authority: Json
+
+
+def parse_scopes(text: str | Iterable[str]) -> frozenset[Scope]:
+    """Read scopes separated by commas or spaces. Raises Misconfigured, naming the scopes there are."""
+    names = text.replace(",", " ").split() if isinstance(text, str) else list(text)
+    try:
+        found = frozenset(Scope(name) for name in names)
+    except ValueError as error:
+        raise Misconfigured(f"unknown scope; there are: {', '.join(Scope)}") from error
+    if not found:
+        raise Misconfigured(f"a credential needs a scope; there are: {', '.join(Scope)}")
+    return found
+
+
+class Credentials:
+    """The credentials of this installation, in the vault's database."""
+
+    def __init__(self, vault: KeyVault, *, clock: Callable[[], float] = time.time) -> None:
+        self._vault = vault
+        self._clock = clock
+        self._verified: dict[bytes, tuple[float, Caller | None]] = {}
+
+    async def create(
+        self,
+        scopes: frozenset[Scope],
+        *,
+        label: str = "",
+        purpose: Purpose = Purpose.LEARNING,
+        authority: Json | None = None,
+    ) -> tuple[str, str]:
+        """Make a credential; give its key and its secret, which is told this once."""
+        key = base64.b32encode(random.token_bytes(KEY_BYTES)).decode().rstrip("=").lower()
+        secret = random.token_urlsafe(SECRET_BYTES)
+        blind = self._blind(key)
+        named = authority or {"objectType": "Agent", "account": {"homePage": AUTHORITY_HOME_PAGE, "name": key}}
+        plain = orjson.dumps({"key": key, "label": label, "authority": named})
+        row = (
+            blind,
+            self._hash(secret),
+            " ".join(sorted(scopes)),
+            int(purpose),
+            int(self._clock() * 1_000_000),
+            self._vault.wrap_text(b"credential " + blind, plain),
+        )
+        await self._vault.with_store(lambda store: store.run("insert_credential", *row))
+        return key, secret
+
+    async def listed(self) -> list[Credential]:
+        """Give every credential, the oldest first, revoked ones included."""
+        rows = await self._vault.with_store(lambda store: store.rows("credentials"))
+        return [self._read(row) for row in rows]
+
+    async def revoke(self, key: str) -> None:
+        """End a credential at once here, and within VERIFIED_S in other processes. Raises NotFound."""
+        now_us = int(self._clock() * 1_000_000)
+        if not await self._vault.with_store(lambda store: store.run("revoke_credential", now_us, self._blind(key))):
+            raise NotFound("there is no such credential, or it is revoked already")
+        self._verified.clear()
+
+    async def caller(self, key: str, secret: str) -> Caller | None:
+        """Give who presents this key and secret, None if nobody does. Takes the same time for unknown keys."""
+        memory_key = hmac.digest(self._vault.secrets.credential_pepper, f"{key}\0{secret}".encode(), "sha256")
+        known = self._verified.get(memory_key)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        blind = self._blind(key)
+        rows = await self._vault.with_store(lambda store: store.rows("credential", blind))
+        expected = bytes(rows[0][1]) if rows else bytes(32)
+        fits = hmac.compare_digest(self._hash(secret), expected)
+        caller: Caller | None = None
+        if fits and rows and rows[0][5] is None:
+            credential = self._read(rows[0])
+            caller = Caller(blind, credential.authority, credential.scopes, credential.purpose)
+        if len(self._verified) >= VERIFIED_KEPT_MAX:
+            self._verified.clear()
+        self._verified[memory_key] = (time.monotonic() + VERIFIED_S, caller)
+        return caller
+
+    def remembered(self, key: str, secret: str) -> Caller | None:
+        """Give the caller if this credential was verified moments ago, without waiting for anything."""
+        memory_key = hmac.digest(self._vault.secrets.credential_pepper, f"{key}\0{secret}".encode(), "sha256")
+        known = self._verified.get(memory_key)
+        return known[1] if known is not None and known[0] > time.monotonic() else None
+
+    def _read(self, row: Any) -> Credential:
+        blind, _, scopes, purpose, created_us, revoked_us, sealed = row
+        told = orjson.loads(self._vault.unwrap_text(b"credential " + bytes(blind), bytes(sealed)))
+        return Credential(
+            told["key"],
+            told["label"],
+            parse_scopes(scopes),
+            Purpose(purpose),
+            created_us,
+            revoked_us,
+            told["authority"],
+        )
+
+    def _blind(self, key: str) -> bytes:
+        return hmac.digest(self._vault.secrets.credential_pepper, b"key\0" + key.encode(), "sha256")
+
+    def _hash(self, secret: str) -> bytes:
+        return hmac.digest(self._vault.secrets.credential_pepper, b"secret\0" + secret.encode(), "sha256")

@@ -1,0 +1,333 @@
+"""The event log: append with group commit, find, read, wait. Hides the writer process, the recorders and the readers.
+
+`append` gives back what became of one request (lrs/appending.py): in the log, or handed back with what changed. The
+queue to the writer is bounded: over it, QueueFull. When the writer dies, everything under way is WriterGone, and the
+writer is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar, cast
+
+from lrs.appending import (
+    Advanced,
+    AdvanceRequest,
+    Appended,
+    AppendRequest,
+    Changed,
+    DocumentRequest,
+    DocumentsChanged,
+    Failed,
+    Outcome,
+    PersonStateRow,
+    Request,
+)
+from lrs.errors import Busy, QueueFull, WriterGone
+from lrs.log_reader import Head, LogReader, StatementQuery
+from lrs.writer import decode_outcome, frame, split_frames
+
+QUEUE_EVENTS_MAX = 10_000
+QUEUE_BYTES_MAX = 64 * 1024 * 1024
+READER_THREADS = 4
+WRITER_START_S = 30.0
+RESTART_WAIT_S = 0.2
+RESTART_WAIT_MAX_S = 5.0
+WATERMARK_AGE_MAX_US = 1_000_000
+SMALLEST_COST = 1
+
+log = logging.getLogger("griffel.log")
+T = TypeVar("T")
+
+
+class Event(NamedTuple):
+    """One entry of the log, as it is on every copy."""
+
+    position: int
+    originator_id: bytes
+    version: int
+    topic: str
+    record_key: bytes
+    stored_us: int
+    state: bytes
+
+
+class EventLog:
+    """The log of this installation. `place` is the writer's: a file's path or a `postgresql://` URL."""
+
+    def __init__(
+        self, place: str, reader: Callable[[], LogReader], *, clock_us: Callable[[], int] = lambda: time.time_ns() // 1000
+    ) -> None:
+        self._place = place
+        self._make_reader = reader
+        self._clock_us = clock_us
+        self._writer: _WriterChannel | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="log-reader")
+        self._grown = asyncio.Event()
+        self._head_us = 0
+        self._reader: LogReader
+
+    # ── start and stop ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Start the writer and open the readers. Raises WriterGone when the log cannot be opened."""
+        self._writer = await _WriterChannel.open(self._place)
+        self._reader = self._make_reader()
+        self._head_us = (await self._read("head"))[0][1]
+        self._keeping = asyncio.create_task(self._keep_writer())
+
+    async def stop(self) -> None:
+        """Let what is queued be written, then stop the writer and close the readers."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._writer is not None:
+            await self._writer.close()
+            self._writer = None
+        self._reader.close()
+        self._threads.shutdown()
+
+    @property
+    def writable(self) -> bool:
+        """Say whether the writer is up."""
+        return self._writer is not None and not self._writer.gone.is_set()
+
+    @property
+    def known_head_us(self) -> int:
+        """Give the newest committed `stored` (µs) that this process knows of: an honest, perhaps old, watermark."""
+        return self._head_us
+
+    @property
+    def queued_events(self) -> int:
+        """Give how many events wait for the writer."""
+        return self._writer.queued_events if self._writer else 0
+
+    async def _keep_writer(self) -> None:
+        """Start the writer again whenever it has died, waiting longer each time that fails."""
+        wait_s = RESTART_WAIT_S
+        while True:
+            if self._writer is not None:
+                await self._writer.gone.wait()
+                log.error("the writer stopped; starting it again")
+                await self._writer.close()
+                self._writer = None
+            try:
+                self._writer = await _WriterChannel.open(self._place)
+                wait_s = RESTART_WAIT_S
+            except WriterGone:
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, RESTART_WAIT_MAX_S)
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def append(self, request: AppendRequest) -> Appended | Changed:
+        """Append events that go in together or not at all; give what became of them.
+
+        Raises QueueFull (nothing was done), WriterGone (it may have been: repeat with the same ids), Busy when the
+        transaction failed (nothing was written).
+        """
+        outcome = await self._send(request, len(request.events))
+        assert isinstance(outcome, (Appended, Changed))
+        if isinstance(outcome, Appended):
+            self._head_us = max(self._head_us, outcome.head_us)
+            self._grown.set()
+        return outcome
+
+    async def write_documents(self, request: DocumentRequest) -> DocumentsChanged | Changed:
+        """Change documents together, if they are still as the request says. Raises as `append`."""
+        outcome = await self._send(request, 1)
+        assert isinstance(outcome, (DocumentsChanged, Changed))
+        return outcome
+
+    async def _send(self, request: Request, events: int) -> Outcome:
+        if self._writer is None or self._writer.gone.is_set():
+            raise WriterGone
+        outcome = await self._writer.ask(request, events)
+        if isinstance(outcome, Failed):
+            raise Busy(f"the log could not be written ({outcome.reason}); nothing was stored, try again")
+        return outcome
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def watermark(self) -> int:
+        """Give the newest stored (µs) such that no statement at or before it can still appear.
+
+        One older than a second is advanced by the writer first, so that a quiet log does not look late.
+        """
+        if self._clock_us() - self._head_us <= WATERMARK_AGE_MAX_US:
+            return self._head_us
+        return await self._fresh((await self._read("head"))[0][1])
+
+    async def _fresh(self, head_us: int) -> int:
+        if self._clock_us() - head_us > WATERMARK_AGE_MAX_US and self.writable:
+            outcome = await self._send(AdvanceRequest(), 1)
+            assert isinstance(outcome, Advanced)
+            head_us = outcome.head_us
+        self._head_us = max(self._head_us, head_us)
+        return head_us
+
+    async def positions(self, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
+        """Give the positions that a query asks for, and the log's head, to which the answer holds."""
+        found, head = await self._in_thread(self._reader.positions, query)
+        if self._clock_us() - head.stored_us > WATERMARK_AGE_MAX_US and self.writable:
+            # The watermark must not be newer than the snapshot, so it is moved first and the lists are read again.
+            await self._fresh(head.stored_us)
+            found, head = await self._in_thread(self._reader.positions, query)
+        return found, head
+
+    async def find_statements(self, originator_ids: Sequence[bytes]) -> list[tuple[int, bytes, int, bytes, bool]]:
+        """Give (position, originator id, stored µs, state, voided) of the statements among these streams."""
+        rows = await self._read("statements_by_id", among=originator_ids)
+        return [(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
+
+    async def statements_at(self, positions: Sequence[int]) -> dict[int, tuple[int, bytes, int, bytes]]:
+        """Give (position, originator id, stored µs, state) of events, by position."""
+        rows = await self._read("statements_at", among=positions)
+        return {row[0]: (row[0], row[1], row[2], row[3]) for row in rows}
+
+    async def position_stored_by(self, stored_us: int) -> int:
+        """Give the newest position whose stored is at or before a time, 0 where there is none."""
+        rows = await self._read("position_stored_by", stored_us)
+        return int(rows[0][0]) if rows else 0
+
+    async def newest_of_streams(self, originator_ids: Sequence[bytes]) -> dict[bytes, tuple[int, bytes]]:
+        """Give (version, state) of each stream's newest event."""
+        rows = await self._read("newest_of_streams", among=originator_ids)
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def person_states(self, people: Sequence[bytes]) -> tuple[PersonStateRow, ...]:
+        """Give what is true of people, sorted, of those of whom anything is."""
+        rows = await self._read("person_states", among=people)
+        return tuple(sorted((row[0], row[1], row[2]) for row in rows))
+
+    async def document_rows(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Give the rows of one of the document queries."""
+        return await self._read(name, *parameters)
+
+    async def known_blobs(self, blob_ids: Sequence[bytes]) -> set[bytes]:
+        """Give those of the blobs that a statement in the log holds."""
+        return {row[0] for row in await self._read("blobs_known", among=blob_ids)}
+
+    async def read(self, after: int, limit: int) -> list[Event]:
+        """Give up to `limit` events after a position, in order and without gaps."""
+        return [Event(*row) for row in await self._read("events_after", after, limit)]
+
+    async def wait(self, after: int, timeout_s: float) -> bool:
+        """Wait until there is an event after a position; say whether there is."""
+        ends = time.monotonic() + timeout_s
+        while True:
+            self._grown.clear()
+            if (await self._read("head"))[0][0] > after:
+                return True
+            left_s = ends - time.monotonic()
+            if left_s <= 0:
+                return False
+            try:
+                # Other processes append too, so the head is looked at now and then without being told.
+                await asyncio.wait_for(self._grown.wait(), min(left_s, 0.25))
+            except TimeoutError:
+                continue
+
+    async def _read(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        if among is not None and not among:
+            return []
+        return await self._in_thread(lambda: self._reader.rows(name, *parameters, among=among))
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+class _WriterChannel(asyncio.Protocol):
+    """The server's end of the socket pair, and the process at the other end."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._waiting: dict[int, tuple[asyncio.Future[Outcome], int, int]] = {}
+        self._number = 0
+        self.queued_events = 0
+        self._queued_bytes = 0
+        self._started = self._loop.create_future()
+        self._transport: asyncio.Transport
+        self._process: subprocess.Popen[bytes]
+
+    @classmethod
+    async def open(cls, place: str) -> _WriterChannel:
+        """Start a writer and wait until it has opened its place. Raises WriterGone."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: ASYNC220  fork and exec, no waiting
+                [sys.executable, "-m", "lrs.writer", str(theirs.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        assert process.stdin is not None
+        process.stdin.write(place.encode() + b"\n")
+        process.stdin.close()
+        ours.setblocking(False)
+        _, channel = await asyncio.get_running_loop().create_connection(cls, sock=ours)
+        channel._process = process
+        try:
+            await asyncio.wait_for(asyncio.shield(channel._started), WRITER_START_S)
+        except TimeoutError as error:
+            await channel.close()
+            raise WriterGone("the writer did not start in time") from error
+        except WriterGone:
+            await channel.close()
+            raise
+        return channel
+
+    def ask(self, request: Request, events: int) -> asyncio.Future[Outcome]:
+        """Send a request; the future is its outcome. Raises QueueFull."""
+        self._number += 1
+        message = frame(self._number, request)
+        if self._waiting and (
+            self.queued_events + events > QUEUE_EVENTS_MAX or self._queued_bytes + len(message) > QUEUE_BYTES_MAX
+        ):
+            raise QueueFull
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._waiting[self._number] = (future, events, len(message))
+        self.queued_events += events
+        self._queued_bytes += len(message)
+        self._transport.write(message)
+        return future
+
+    async def close(self) -> None:
+        """Close our end; the writer finishes what it has and ends."""
+        self._transport.close()
+        await self._loop.run_in_executor(None, self._process.wait)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not asyncio's by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._started.done():
+            self._started.set_result(None)
+            data = data[1:]
+        self._buffer += data
+        for number, body in split_frames(self._buffer):
+            future, events, size = self._waiting.pop(number)
+            self.queued_events -= events
+            self._queued_bytes -= size
+            if not future.done():
+                future.set_result(decode_outcome(body))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.gone.set()
+        if not self._started.done():
+            self._started.set_exception(WriterGone("the writer could not open the log"))
+        for future, _, _ in self._waiting.values():
+            if not future.done():
+                future.set_exception(WriterGone())
+        self._waiting.clear()

@@ -1,0 +1,222 @@
+"""Reading the log: read-only connections, one for each reading thread, SQLite and PostgreSQL.
+
+Everything here blocks; lrs/event_log.py calls it from threads. A query over several tables is one SQL statement, so it
+sees one snapshot.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+import psycopg
+
+from lrs.errors import Busy
+from lrs.sql import queries
+
+LIST_ITEMS_MAX = 512
+CACHE_KIB = 16 * 1024
+PROBE_ROWS = 200
+"""How far into each posting list is looked to guess which is the rarest."""
+
+Row = tuple[Any, ...]
+
+
+class Head(NamedTuple):
+    """Where the log ends: its newest position, and the stored µs before which nothing can appear any more."""
+
+    position: int
+    stored_us: int
+
+
+class StatementQuery(NamedTuple):
+    """Which positions to give: all terms met by one statement, after < position <= upto, not voided.
+
+    terms are numbers, the likely rarest first. Positions come newest first unless ascending.
+    """
+
+    terms: tuple[int, ...]
+    after: int
+    upto: int
+    ascending: bool
+    limit: int
+
+
+class LogReader(Protocol):
+    """A reader for any thread."""
+
+    def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
+        """Give the rows of a named query; `among` fills its `??`. Originator ids are bytes."""
+        ...
+
+    def positions(self, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
+        """Give up to `limit` (position, is the match its own and not inherited), and the head.
+
+        The head is read first, so no statement at or before it can be missing from the answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        ...
+
+
+def positions_text(terms: int, *, ascending: bool) -> str:
+    """Give the query for positions by a number of terms.
+
+    A filter is met by one statement as a whole: its own terms, or those of one statement that it refers to.
+    """
+    order = "ASC" if ascending else "DESC"
+    if not terms:
+        return (
+            "SELECT s.position, 1 FROM statement s WHERE s.voided = 0 AND s.position > ? AND s.position <= ? "
+            f"ORDER BY s.position {order} LIMIT ?"
+        )
+    others = "".join(
+        [
+            f" AND EXISTS (SELECT 1 FROM term t{at} WHERE t{at}.term = ? AND t{at}.position = t.position "
+            f"AND t{at}.source = t.source)"
+            for at in range(1, terms)
+        ]
+    )
+    return (
+        f"SELECT t.position, t.source = t.position FROM term t WHERE t.term = ? AND t.position > ? AND t.position <= ? "
+        f"AND EXISTS (SELECT 1 FROM statement s WHERE s.position = t.position AND s.voided = 0){others} "
+        f"ORDER BY t.position {order}, t.source {order} LIMIT ?"
+    )
+
+
+def _rarest_first(reader: Any, query: StatementQuery) -> tuple[int, ...]:
+    """Put the term first whose list is thinnest near its newest end, so that it drives the intersection."""
+    if len(query.terms) < 2:  # noqa: PLR2004
+        return query.terms
+    depth: dict[int, int] = {}
+    for term in query.terms:
+        found = reader.run(
+            "SELECT position FROM term WHERE term = ? AND position <= ? ORDER BY position DESC LIMIT 1 OFFSET ?",
+            (term, query.upto, PROBE_ROWS),
+        )
+        depth[term] = found[0][0] if found else 0
+    return tuple(sorted(query.terms, key=depth.__getitem__))
+
+
+def _positions(reader: Any, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
+    head = Head(*reader.rows("head")[0])
+    terms = _rarest_first(reader, query)
+    text = positions_text(len(terms), ascending=query.ascending)
+    parameters = (*terms[:1], query.after, query.upto, *terms[1:])
+    found: dict[int, bool] = {}
+    after, upto = query.after, query.upto
+    while len(found) < query.limit:
+        # A statement may meet the filter by itself and through others: such rows are one.
+        wanted = query.limit - len(found) + 1
+        rows = reader.run(text, (*parameters, wanted))
+        for position, own in rows:
+            found[position] = found.get(position, False) or bool(own)
+        if len(rows) < wanted:
+            break
+        last = rows[-1][0]
+        after, upto = (last, upto) if query.ascending else (after, last - 1)
+        parameters = (*terms[:1], after, upto, *terms[1:])
+    return list(found.items())[: query.limit], head
+
+
+class SQLiteReader:
+    """Reads the log's file."""
+
+    def __init__(self, path: Path) -> None:
+        self._uri = f"file:{path}?mode=ro"
+        self._queries = queries("log_queries")
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+
+    def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
+        text = self._queries[name]
+        if among is None:
+            return self.run(text, parameters)
+        found: list[Row] = []
+        for start in range(0, len(among), LIST_ITEMS_MAX):
+            piece = list(among[start : start + LIST_ITEMS_MAX])
+            size = 1 << (len(piece) - 1).bit_length()
+            piece += [piece[0]] * (size - len(piece))
+            found += self.run(text.replace("??", ",".join("?" * size)), (*parameters, *piece))
+        return found
+
+    def positions(self, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
+        return _positions(self, query)
+
+    def run(self, text: str, parameters: tuple[Any, ...]) -> list[Row]:
+        """Run a query in this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._uri, uri=True, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+            connection.execute("PRAGMA query_only=ON")
+            self._local.connection = connection
+            self._all.append(connection)
+        return connection.execute(text, parameters).fetchall()
+
+    def close(self) -> None:
+        for connection in self._all:
+            connection.close()
+        self._all.clear()
+
+
+class PostgresReader:
+    """Reads the log's database."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._queries = {
+            name: text.replace("IN (??)", "= ANY(@@)").replace("?", "%s").replace("@@", "%s")
+            for name, text in queries("log_queries").items()
+        }
+        self._local = threading.local()
+        self._all: list[psycopg.Connection[Any]] = []
+
+    def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
+        if among is not None:
+            items = list(among)
+            if "originator_id = ANY" in self._queries[name]:
+                items = [UUID(bytes=one) for one in items]
+            parameters = (*parameters, items)
+        return self._execute(self._queries[name], parameters)
+
+    def positions(self, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
+        return _positions(self, query)
+
+    def run(self, text: str, parameters: tuple[Any, ...]) -> list[Row]:
+        """Run a query (`?` for parameters) in this thread's connection."""
+        return self._execute(text.replace("?", "%s"), parameters)
+
+    def _execute(self, text: str, parameters: tuple[Any, ...]) -> list[Row]:
+        try:
+            rows = self._connection().execute(text, parameters, prepare=True).fetchall()  # type: ignore[arg-type]
+        except psycopg.OperationalError as error:
+            raise Busy("the database does not answer; try again") from error
+        return [tuple([value.bytes if isinstance(value, UUID) else value for value in row]) for row in rows]
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        connection: psycopg.Connection[Any] | None = getattr(self._local, "connection", None)
+        if connection is None or connection.closed:
+            connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                application_name="griffel reader",
+                connect_timeout=5,
+                # The lists are read from their newest end and left early; plans that read whole lists lose.
+                options="-c enable_hashjoin=off -c enable_mergejoin=off -c enable_bitmapscan=off -c enable_seqscan=off "
+                "-c default_transaction_read_only=on",
+            )
+            self._local.connection = connection
+            self._all.append(connection)
+        return connection
+
+    def close(self) -> None:
+        for connection in self._all:
+            connection.close()
+        self._all.clear()

@@ -1,0 +1,131 @@
+"""`griffel serve`: open everything, answer until told to stop, let what is under way finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+
+from lrs.config import Mode, Settings
+from lrs.control import control_application
+from lrs.credentials import Scope
+from lrs.data_folder import control_socket, locked
+from lrs.http.app import Services
+from lrs.http.health import check_health, setup_health
+from lrs.http.pages import PageState, setup_pages
+from lrs.http.routes import xapi_routes
+from lrs.wiring import open_services
+
+SHUTDOWN_S = 30.0
+BACKLOG_CONNECTIONS = 1_024
+SWITCH_INTERVAL_S = 0.0005
+"""How soon a thread that computes lets another have Python's lock: readers and the vault step often and briefly."""
+HEADER_BYTES_MAX = 16 * 1024
+
+
+def application(services: Services, settings: Settings) -> web.Application:
+    """Give the whole HTTP application."""
+    app = web.Application(client_max_size=services.limits.body_bytes_max)
+    app.add_routes(xapi_routes(services))
+    setup_health(app, lambda: check_health(services))
+
+    def public_url(request: web.Request) -> str:
+        return settings.public_url.rstrip("/") or f"{request.scheme}://{request.host}"
+
+    state = PageState(
+        version=version("griffel"),
+        mode=settings.mode.value,
+        public_url=public_url,
+        health=lambda: check_health(services),
+    )
+    setup_pages(app, state)
+    return app
+
+
+async def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. tell says things to the person at the terminal.
+
+    Raises Misconfigured and Busy when something cannot be opened; the folder's lock is held throughout (embedded).
+    """
+    os.umask(0o077)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    async with AsyncExitStack() as stack:
+        if settings.mode is Mode.EMBEDDED:
+            stack.enter_context(locked(settings.data))
+        services = await stack.enter_async_context(open_services(settings))
+        base = await _listen(stack, services, settings)
+        if settings.mode is Mode.EMBEDDED:
+            await _listen_for_commands(stack, services, settings)
+        await _greet(services, settings, base, tell)
+        await stopping.wait()
+        tell("Stopping: what is under way is being finished.")
+
+
+async def _listen(stack: AsyncExitStack, services: Services, settings: Settings) -> str:
+    runner = web.AppRunner(
+        application(services, settings),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=SHUTDOWN_S,
+        auto_decompress=False,
+        max_line_size=HEADER_BYTES_MAX,
+        max_field_size=HEADER_BYTES_MAX,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    listener = socket.create_server((settings.host, settings.port), backlog=BACKLOG_CONNECTIONS)
+    site = web.SockSite(runner, listener)
+    await site.start()
+    port = listener.getsockname()[1]
+    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::") else settings.host  # noqa: S104
+    return settings.public_url.rstrip("/") or f"http://{host}:{port}"
+
+
+async def _listen_for_commands(stack: AsyncExitStack, services: Services, settings: Settings) -> None:
+    path = control_socket(settings.data)
+    path.unlink(missing_ok=True)
+    runner = web.AppRunner(control_application(services.credentials), access_log=None, handle_signals=False)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.UnixSite(runner, str(path)).start()
+    path.chmod(0o600)
+    stack.callback(_remove, path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+async def _greet(services: Services, settings: Settings, base: str, tell: Callable[[str], None]) -> None:
+    """Say where the server is; at the very first start, make a credential and say it this once."""
+    tell(f"Griffel {version('griffel')} ({settings.mode.value}) is at {base}")
+    tell(f"xAPI endpoint: {base}/xapi")
+    if await services.credentials.listed():
+        return
+    key, secret = await services.credentials.create(frozenset({Scope.ALL}), label="first credential")
+    tell("\nThis credential may do everything and is shown only now:")
+    tell(f"  key     {key}")
+    tell(f"  secret  {secret}")
+    statement = (
+        '{"actor":{"account":{"homePage":"https://school.example","name":"ada"}},'
+        '"verb":{"id":"http://adlnet.gov/expapi/verbs/experienced"},"object":{"id":"https://school.example/welcome"}}'
+    )
+    tell("\nTry it:")
+    tell(
+        f"  curl -u {key}:{secret} -H 'X-Experience-API-Version: 2.0.0' -H 'Content-Type: application/json' "
+        f"-d '{statement}' {base}/xapi/statements\n"
+    )

@@ -1,0 +1,27 @@
+"""SQL lives in files: schemas as scripts, queries by name."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+@cache
+def queries(file: str) -> dict[str, str]:
+    """Give the named queries of a file in this folder (without `.sql`)."""
+    pieces = _NAME.split(script(file))
+    return {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
+
+
+def script(file: str) -> str:
+    """Give a whole file of this folder (without `.sql`)."""
+    return files(__name__).joinpath(f"{file}.sql").read_text()
+
+
+def split_script(text: str) -> list[str]:
+    """Give the statements of a schema script; none of ours holds a semicolon inside a statement."""
+    bare = re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)
+    return [one.strip() for one in bare.split(";") if one.strip()]

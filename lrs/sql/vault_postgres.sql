@@ -1,0 +1,42 @@
+-- The key vault on PostgreSQL: a database of its own, with its own role and its own backups.
+CREATE TABLE IF NOT EXISTS vault (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    vault_id BYTEA NOT NULL,
+    changes BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS epoch (
+    epoch INTEGER PRIMARY KEY,
+    wrapped BYTEA NOT NULL,
+    created_us BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS secret (
+    name TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    wrapped BYTEA NOT NULL
+);
+CREATE TABLE IF NOT EXISTS identifier (
+    blind BYTEA PRIMARY KEY,
+    owner BYTEA NOT NULL,
+    epoch INTEGER NOT NULL,
+    wrapped BYTEA NOT NULL
+);
+CREATE INDEX IF NOT EXISTS identifier_owner ON identifier (owner);
+CREATE TABLE IF NOT EXISTS key (
+    owner BYTEA NOT NULL,
+    purpose INTEGER NOT NULL,
+    year INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    wrapped BYTEA,
+    PRIMARY KEY (owner, purpose, year, version)
+);
+CREATE TABLE IF NOT EXISTS credential (
+    blind BYTEA PRIMARY KEY,
+    secret_hash BYTEA NOT NULL,
+    scopes TEXT NOT NULL,
+    purpose INTEGER NOT NULL,
+    created_us BIGINT NOT NULL,
+    revoked_us BIGINT,
+    sealed BYTEA NOT NULL
+);

@@ -1,0 +1,42 @@
+-- The key vault on SQLite: a file of its own, so that it has its own backups and its own secure deletion.
+CREATE TABLE IF NOT EXISTS vault (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    vault_id BLOB NOT NULL,
+    changes INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS epoch (
+    epoch INTEGER PRIMARY KEY,
+    wrapped BLOB NOT NULL,
+    created_us INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS secret (
+    name TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    wrapped BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS identifier (
+    blind BLOB PRIMARY KEY,
+    owner BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    wrapped BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS identifier_owner ON identifier (owner);
+CREATE TABLE IF NOT EXISTS key (
+    owner BLOB NOT NULL,
+    purpose INTEGER NOT NULL,
+    year INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    wrapped BLOB,
+    PRIMARY KEY (owner, purpose, year, version)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS credential (
+    blind BLOB PRIMARY KEY,
+    secret_hash BLOB NOT NULL,
+    scopes TEXT NOT NULL,
+    purpose INTEGER NOT NULL,
+    created_us INTEGER NOT NULL,
+    revoked_us INTEGER,
+    sealed BLOB NOT NULL
+) WITHOUT ROWID;

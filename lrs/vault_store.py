@@ -1,0 +1,179 @@
+"""The vault's tables, on SQLite and on PostgreSQL: one set of named queries, two connections.
+
+Everything here blocks and belongs to the vault's own thread. Nothing here can open anything: keys come and go wrapped.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+
+from lrs.errors import Busy
+from lrs.sql import queries, script, split_script
+
+Row = Sequence[Any]
+SQLITE_BUSY_TIMEOUT_S = 10
+LIST_ITEMS_MAX = 500
+"""How many parameters one `IN` list holds; longer lists are asked in pieces."""
+
+
+class VaultStore(Protocol):
+    """The vault's tables. Each call outside `transaction` is a transaction of its own."""
+
+    def create(self) -> None:
+        """Make the tables that are missing."""
+        ...
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the calls within one transaction: all of them are durable after it, or none has happened."""
+        ...
+
+    def run(self, name: str, *parameters: Any) -> int:
+        """Run a named query that changes something; give the number of rows it changed."""
+        ...
+
+    def run_many(self, name: str, rows: Sequence[Row]) -> None:
+        """Run a named query once for each row of parameters."""
+        ...
+
+    def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
+        """Give the rows of a named query. `among` fills its `??`."""
+        ...
+
+    def share_epoch(self) -> int:
+        """Keep rotation out until the transaction ends; give the newest epoch."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+def _pieces(among: Sequence[Any] | None) -> Iterator[Sequence[Any] | None]:
+    if among is None:
+        yield None
+        return
+    for start in range(0, len(among), LIST_ITEMS_MAX):
+        yield among[start : start + LIST_ITEMS_MAX]
+
+
+class SQLiteVault:
+    """The vault in a file; deleted bytes are overwritten (`secure_delete`), commits reach the disk (`FULL`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._queries = queries("vault")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=SQLITE_BUSY_TIMEOUT_S
+        )
+        path.chmod(0o600)
+        for pragma in ("secure_delete=ON", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=200"):
+            self._connection.execute(f"PRAGMA {pragma}")
+
+    def create(self) -> None:
+        self._connection.executescript(script("vault_sqlite"))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def run(self, name: str, *parameters: Any) -> int:
+        return self._connection.execute(self._queries[name], parameters).rowcount
+
+    def run_many(self, name: str, rows: Sequence[Row]) -> None:
+        self._connection.executemany(self._queries[name], rows)
+
+    def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
+        found: list[Row] = []
+        for piece in _pieces(among):
+            text = self._queries[name]
+            if piece is not None:
+                text = text.replace("??", ",".join("?" * len(piece)))
+            found += self._connection.execute(text, (*parameters, *(piece or ()))).fetchall()
+        return found
+
+    def share_epoch(self) -> int:
+        return int(self._connection.execute("SELECT max(epoch) FROM epoch").fetchone()[0])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class PostgresVault:
+    """The vault in a PostgreSQL database of its own. A lost connection is made again at the next call."""
+
+    def __init__(self, url: str) -> None:
+        self._queries = {name: text.replace("??", "@@").replace("?", "%s") for name, text in queries("vault").items()}
+        self._url = url
+        self._open: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    @property
+    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._open is None or self._open.closed:
+            try:
+                self._open = psycopg.connect(self._url, autocommit=True, application_name="griffel vault")
+            except psycopg.OperationalError as error:
+                raise Busy("the key vault's database does not answer") from error
+        return self._open
+
+    def create(self) -> None:
+        with self._connection.transaction():
+            # Two servers that start at once would otherwise both make the same table and one would fail.
+            self._connection.execute("SELECT pg_advisory_xact_lock(4717)")
+            if self._connection.execute("SELECT to_regclass('credential')").fetchone() != (None,):
+                return
+            for statement in split_script(script("vault_postgres")):
+                self._connection.execute(statement)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        try:
+            with self._connection.transaction():
+                yield
+        except psycopg.OperationalError as error:
+            raise Busy("the key vault's database does not answer") from error
+
+    def run(self, name: str, *parameters: Any) -> int:
+        return self._execute(self._queries[name], parameters).rowcount
+
+    def run_many(self, name: str, rows: Sequence[Row]) -> None:
+        if rows:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(self._queries[name], rows)
+
+    def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
+        found: list[Row] = []
+        for piece in _pieces(among):
+            text = self._queries[name]
+            if piece is not None:
+                text = text.replace("@@", ",".join(["%s"] * len(piece)))
+            found += self._execute(text, (*parameters, *(piece or ()))).fetchall()
+        return found
+
+    def share_epoch(self) -> int:
+        row = self._execute("SELECT epoch FROM epoch ORDER BY epoch DESC LIMIT 1 FOR SHARE", ()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+
+    def _execute(self, text: str, parameters: Sequence[Any]) -> psycopg.Cursor[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(text, parameters, prepare=True)  # type: ignore[arg-type]
+        except psycopg.OperationalError as error:
+            raise Busy("the key vault's database does not answer") from error

@@ -1,0 +1,1 @@
+"""The answers: views computed from events."""

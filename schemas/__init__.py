@@ -1,0 +1,1 @@
+"""The language of Griffel: statements, events and records. No input or output."""

@@ -1,0 +1,21 @@
+"""Every kind of event: its name in the log and on Kafka. A name, once used, is never changed or reused.
+
+The name is the library's *topic* of a stored event, registered by itself and not by a module's path, so that code can
+move without touching old rows.
+"""
+
+from __future__ import annotations
+
+STATEMENT_RECORDED = "statement_recorded"
+"""A statement was accepted. Stream: the keyed hash of its id, version 1. One statement, one stream."""
+
+VOIDING = "voiding"
+"""A statement asked that another be voided. Stream: keyed hash of (`voiding`, the target's id)."""
+
+STATEMENT_VOIDED = "statement_voided"
+"""The target of a voiding is there and is voided. Stream: the target's, version 2. Under the target's own Kafka key."""
+
+ACTIVITY_DEFINED = "activity_defined"
+"""An activity's merged definition changed. Stream: keyed hash of (`activity`, its id), one version for each change."""
+
+KINDS = (STATEMENT_RECORDED, VOIDING, STATEMENT_VOIDED, ACTIVITY_DEFINED)
