@@ -11,7 +11,7 @@ import orjson
 
 from lrs.appending import NewEvent
 from lrs.event_log import EventLog
-from lrs.key_vault import KeyId, KeyVault
+from lrs.key_vault import KeyVault
 from lrs.sealing import key_of, open_part, seal_part
 from schemas.activities import Json, activities_of, is_covered, merge_definitions
 from schemas.envelope import Algorithm, Header, Part, Purpose, join_parts, split_parts
@@ -39,9 +39,8 @@ class ActivityCatalogue:
 
     async def definitions(self, activity_ids: Iterable[str]) -> dict[str, Json | None]:
         """Give each activity's definition as the log has it now, None where it has none."""
-        wanted = list(dict.fromkeys(activity_ids))
-        await self._load(wanted)
-        return {one: self._known[one][1] for one in wanted}
+        found = await self._load(list(dict.fromkeys(activity_ids)))
+        return {one: definition for one, (_, definition) in found.items()}
 
     def forget(self, activity_ids: Iterable[str]) -> None:
         """Read these from the log again when they are next asked for: another process may have changed them."""
@@ -65,10 +64,10 @@ class ActivityCatalogue:
 
     async def changes(self, said: Mapping[str, Json]) -> list[tuple[str, NewEvent]]:
         """Give an event for each activity whose definition changes by what was said: (activity id, event)."""
-        await self._load(list(said))
+        known = await self._load(list(said))
         changed: dict[str, tuple[int, Json]] = {}
         for activity_id, definition in said.items():
-            version, current = self._known[activity_id]
+            version, current = known[activity_id]
             if is_covered(current, definition):
                 self._remember_covered(activity_id, definition, version)
             else:
@@ -101,21 +100,25 @@ class ActivityCatalogue:
             self._covered.clear()
         self._covered[activity_id, orjson.dumps(definition)] = version
 
-    async def _load(self, activity_ids: list[str]) -> None:
-        missing = {self._stream(one): one for one in activity_ids if one not in self._known}
+    async def _load(self, activity_ids: list[str]) -> dict[str, tuple[int, Json | None]]:
+        """Give (version, definition) of each, from memory or from the log."""
+        found = {one: self._known[one] for one in activity_ids if one in self._known}
+        missing = {self._stream(one): one for one in activity_ids if one not in found}
         if not missing:
-            return
+            return found
         rows = await self._log.newest_of_streams(list(missing))
         parts = {stream: next(split_parts(state)) for stream, (_, state) in rows.items()}
         ciphers = await self._vault.for_opening([key_of(part) for part in parts.values()])
-        if len(self._known) + len(missing) > DEFINITIONS_KEPT_MAX:
-            keep = set(activity_ids)
-            self._known = {one: value for one, value in self._known.items() if one in keep}
+        read: dict[str, tuple[int, Json | None]] = {}
         for stream, activity_id in missing.items():
             version, definition = 0, None
             if stream in rows:
                 version = rows[stream][0]
-                cipher = ciphers[KeyId(*key_of(parts[stream]))]
+                cipher = ciphers[key_of(parts[stream])]
                 if cipher is not None:
                     definition = orjson.loads(open_part(cipher, parts[stream], stream))["definition"]
-            self._known[activity_id] = (version, definition)
+            read[activity_id] = (version, definition)
+        if len(self._known) + len(read) > DEFINITIONS_KEPT_MAX:
+            self._known.clear()
+        self._known |= read
+        return found | read

@@ -97,13 +97,21 @@ EventRow = tuple[int, bytes, int, str, bytes, int, bytes]
 """(position, originator id, version, topic, record key, stored µs, state)"""
 TermRow = tuple[bytes, int, int]
 """(packed terms, position, source)"""
+StatementRow = tuple[int, bytes, bytes, bytes | None, bytes | None]
+"""(position, packed terms, packed people, target, whom it voids)"""
+
+PSEUDONYM_BYTES = 16
+SETTLE_STATEMENTS_MIN = 500
+"""So many statements are worth writing into the posting lists together: neighbours in a list share a page."""
+SETTLE_STATEMENTS_MAX = 2_000
+"""Never more than about this many are left to be looked at one by one."""
 
 
 class Rows(msgspec.Struct):
-    """What one group inserts."""
+    """What one group inserts. terms are only those that statements inherit: their own follow when they are settled."""
 
     events: list[EventRow] = []
-    statements: list[tuple[int, bytes, bytes | None, bytes | None, int]] = []
+    statements: list[StatementRow] = []
     terms: list[TermRow] = []
     people: list[tuple[bytes, int]] = []
     blobs: list[tuple[bytes, int]] = []
@@ -140,6 +148,14 @@ class LogTables(Protocol):
 
     def insert(self, rows: Rows, position: int, stored_us: int) -> None:
         """Insert everything and move the head to (position, stored µs)."""
+        ...
+
+    def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
+        """Give (position, packed terms, packed people) of the oldest statements that the lists do not hold yet."""
+        ...
+
+    def settle(self, terms: list[TermRow], people: list[tuple[bytes, int]], position: int) -> None:
+        """Write lists and say that they hold every statement up to a position."""
         ...
 
     def advance(self) -> int:
@@ -213,16 +229,15 @@ class Group:
         rows.events.append(
             (position, event.originator_id, event.version, event.topic, event.record_key, stored_us, event.state)
         )
-        if event.people:
-            rows.people += [(person, position) for person in event.people]
         if event.blobs:
             rows.blobs += [(blob, position) for blob in event.blobs]
         if (entry := event.entry) is not None:
-            rows.statements.append((position, entry.terms, entry.target, entry.voids, 0))
-            rows.terms.append((entry.terms, position, position))
+            rows.statements.append((position, entry.terms, b"".join(event.people), entry.target, entry.voids))
             self._fresh[event.originator_id] = KnownStatement(
                 position, entry.terms, entry.target, entry.voids, False, event.record_key
             )
+        else:
+            rows.people += [(person, position) for person in event.people]
         return stored_us
 
     # ── StatementRefs and voiding ────────────────────────────────────────────────────────────────────────────────
@@ -390,3 +405,19 @@ def write_documents(tables: LogTables, request: DocumentRequest) -> DocumentsCha
     if request.deletes:
         tables.delete_documents([one.document_key for one in request.deletes])
     return DocumentsChanged(now_us)
+
+
+def settle(tables: LogTables, limit: int = SETTLE_STATEMENTS_MAX) -> int:
+    """Write the oldest statements that are not in the lists yet into them; give how many.
+
+    Until then a query looks at them one by one. Many at once touch far fewer pages than each at its own commit.
+    """
+    rows = tables.unsettled(limit)
+    if rows:
+        people = [
+            (packed[at : at + PSEUDONYM_BYTES], position)
+            for position, _, packed in rows
+            for at in range(0, len(packed), PSEUDONYM_BYTES)
+        ]
+        tables.settle([(terms, position, position) for position, terms, _ in rows], people, rows[-1][0])
+    return len(rows)

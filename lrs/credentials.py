@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from lrs.blinding import KeyedHash
 from lrs.errors import Misconfigured, NotAllowed, NotFound
 from lrs.key_vault import KeyVault
 from schemas.envelope import Purpose
@@ -98,6 +99,7 @@ class Credentials:
     def __init__(self, vault: KeyVault, *, clock: Callable[[], float] = time.time) -> None:
         self._vault = vault
         self._clock = clock
+        self._keyed = KeyedHash(vault.secrets.credential_pepper).digest
         self._verified: dict[bytes, tuple[float, Caller | None]] = {}
 
     async def create(
@@ -139,7 +141,7 @@ class Credentials:
 
     async def caller(self, key: str, secret: str) -> Caller | None:
         """Give who presents this key and secret, None if nobody does. Takes the same time for unknown keys."""
-        memory_key = hmac.digest(self._vault.secrets.credential_pepper, f"{key}\0{secret}".encode(), "sha256")
+        memory_key = self._keyed(f"{key}\0{secret}".encode())
         known = self._verified.get(memory_key)
         if known is not None and known[0] > time.monotonic():
             return known[1]
@@ -158,7 +160,7 @@ class Credentials:
 
     def remembered(self, key: str, secret: str) -> Caller | None:
         """Give the caller if this credential was verified moments ago, without waiting for anything."""
-        memory_key = hmac.digest(self._vault.secrets.credential_pepper, f"{key}\0{secret}".encode(), "sha256")
+        memory_key = self._keyed(f"{key}\0{secret}".encode())
         known = self._verified.get(memory_key)
         return known[1] if known is not None and known[0] > time.monotonic() else None
 
@@ -176,7 +178,7 @@ class Credentials:
         )
 
     def _blind(self, key: str) -> bytes:
-        return hmac.digest(self._vault.secrets.credential_pepper, b"key\0" + key.encode(), "sha256")
+        return self._keyed(b"key\0" + key.encode())
 
     def _hash(self, secret: str) -> bytes:
-        return hmac.digest(self._vault.secrets.credential_pepper, b"secret\0" + secret.encode(), "sha256")
+        return self._keyed(b"secret\0" + secret.encode())

@@ -253,6 +253,7 @@ class _WriterChannel(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._waiting: dict[int, tuple[asyncio.Future[Outcome], int, int]] = {}
+        self._unsent: list[bytes] = []
         self._number = 0
         self.queued_events = 0
         self._queued_bytes = 0
@@ -299,8 +300,15 @@ class _WriterChannel(asyncio.Protocol):
         self._waiting[self._number] = (future, events, len(message))
         self.queued_events += events
         self._queued_bytes += len(message)
-        self._transport.write(message)
+        if not self._unsent:
+            # What this turn of the event loop asks goes out as one write: a system call costs more than a frame.
+            self._loop.call_soon(self._flush)
+        self._unsent.append(message)
         return future
+
+    def _flush(self) -> None:
+        self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     async def close(self) -> None:
         """Close our end; the writer finishes what it has and ends."""

@@ -202,8 +202,11 @@ class KeyVault:
         wanted = list(dict.fromkeys(identifiers))
         found = self.remembered(wanted)
         if found is None:
-            found = await self._in_thread(self._mint, wanted, year, purpose)
+            found, keys = await self._in_thread(self._mint, wanted, year, purpose)
             _remember(self._pseudonyms, found.items(), PEOPLE_KEPT_MAX)
+            _remember(
+                self._sealing, (((owner, purpose, year), key) for owner, key in keys.items()), CIPHERS_KEPT_MAX
+            )
         return found
 
     async def find_pseudonym(self, identifier: str) -> bytes | None:
@@ -238,17 +241,21 @@ class KeyVault:
                 found[second[bytes(blind)]] = bytes(owner)
         return found
 
-    def _mint(self, identifiers: list[str], year: int, purpose: Purpose) -> dict[str, bytes]:
+    def _mint(
+        self, identifiers: list[str], year: int, purpose: Purpose
+    ) -> tuple[dict[str, bytes], dict[bytes, SealingKey | None]]:
+        """Give pseudonyms, and the sealing keys of everybody, which the next step asks for anyway."""
         found = self._look_up(identifiers)
-        if len(found) == len(identifiers):
-            return found
+        if len(found) < len(identifiers):
+            found |= self._mint_missing([one for one in identifiers if one not in found], year, purpose)
+        return found, self._newest_keys(sorted(set(found.values())), purpose, year)
+
+    def _mint_missing(self, identifiers: list[str], year: int, purpose: Purpose) -> dict[str, bytes]:
         with self._store.transaction():
             self._pin_epoch()
             fresh: dict[str, bytes] = {}
             links: list[tuple[bytes, bytes, int, bytes]] = []
             for identifier in identifiers:
-                if identifier in found:
-                    continue
                 hashed = sha1sum_identifier(identifier)
                 owner = (fresh.get(hashed) if hashed else None) or fresh.get(identifier) or os.urandom(OWNER_BYTES)
                 for form in (identifier, hashed):
@@ -258,9 +265,9 @@ class KeyVault:
                         links.append((self.blinding.identifier(form), owner, self._epoch, wrapped))
             # In one order everywhere, so that two servers that mint the same people cannot deadlock.
             self._store.run_many("insert_identifier", sorted(links))
-            minted = self._look_up([one for one in identifiers if one not in found])
+            minted = self._look_up(identifiers)
             self._insert_keys(sorted(set(minted.values())), purpose, year)
-        return found | minted
+        return minted
 
     # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -65,17 +65,36 @@ class LogReader(Protocol):
         ...
 
 
-def positions_text(terms: int, *, ascending: bool) -> str:
-    """Give the query for positions by a number of terms.
+def _order(ascending: bool) -> str:  # noqa: FBT001
+    return "ASC" if ascending else "DESC"
+
+
+def all_text(*, ascending: bool) -> str:
+    """Give the query for positions without a filter."""
+    return (
+        "SELECT s.position, 1 FROM statement s WHERE s.voided = 0 AND s.position > ? AND s.position <= ? "
+        f"ORDER BY s.position {_order(ascending)} LIMIT ?"
+    )
+
+
+def recent_text(terms: int, contains: str, *, ascending: bool) -> str:
+    """Give the query for statements that are newer than the lists: their own packed terms are looked at.
+
+    contains is the database's way to say that a column holds some bytes.
+    """
+    return (
+        "SELECT s.position, 1 FROM statement s WHERE s.position > (SELECT settled FROM log_head) "
+        f"AND s.position > ? AND s.position <= ? AND s.voided = 0 {f'AND {contains} ' * terms}"
+        f"ORDER BY s.position {_order(ascending)} LIMIT ?"
+    )
+
+
+def lists_text(terms: int, *, ascending: bool) -> str:
+    """Give the query for positions by posting lists.
 
     A filter is met by one statement as a whole: its own terms, or those of one statement that it refers to.
     """
-    order = "ASC" if ascending else "DESC"
-    if not terms:
-        return (
-            "SELECT s.position, 1 FROM statement s WHERE s.voided = 0 AND s.position > ? AND s.position <= ? "
-            f"ORDER BY s.position {order} LIMIT ?"
-        )
+    order = _order(ascending)
     others = "".join(
         [
             f" AND EXISTS (SELECT 1 FROM term t{at} WHERE t{at}.term = ? AND t{at}.position = t.position "
@@ -105,28 +124,48 @@ def _rarest_first(reader: Any, query: StatementQuery) -> tuple[int, ...]:
 
 
 def _positions(reader: Any, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
+    """Answer a query: what is newer than the lists first, then the lists.
+
+    In that order, because statements are moved into the lists meanwhile: one may then be found twice, which is settled
+    here, but none is missed.
+    """
     head = Head(*reader.rows("head")[0])
+    query = query._replace(upto=min(query.upto, head.position))
+    bounds = (query.after, query.upto)
+    if not query.terms:
+        rows = reader.run(all_text(ascending=query.ascending), (*bounds, query.limit))
+        return [(position, True) for position, _ in rows], head
+    packed = [term.to_bytes(8, signed=True) for term in query.terms]
+    text = recent_text(len(packed), reader.contains, ascending=query.ascending)
+    found = {position: True for position, _ in reader.run(text, (*bounds, *packed, query.limit))}
+    for position, own in _from_lists(reader, query):
+        found[position] = found.get(position, False) or own
+    ordered = sorted(found.items(), reverse=not query.ascending)
+    return ordered[: query.limit], head
+
+
+def _from_lists(reader: Any, query: StatementQuery) -> list[tuple[int, bool]]:
     terms = _rarest_first(reader, query)
-    text = positions_text(len(terms), ascending=query.ascending)
-    parameters = (*terms[:1], query.after, query.upto, *terms[1:])
+    text = lists_text(len(terms), ascending=query.ascending)
     found: dict[int, bool] = {}
     after, upto = query.after, query.upto
     while len(found) < query.limit:
         # A statement may meet the filter by itself and through others: such rows are one.
         wanted = query.limit - len(found) + 1
-        rows = reader.run(text, (*parameters, wanted))
+        rows = reader.run(text, (*terms[:1], after, upto, *terms[1:], wanted))
         for position, own in rows:
             found[position] = found.get(position, False) or bool(own)
         if len(rows) < wanted:
             break
         last = rows[-1][0]
         after, upto = (last, upto) if query.ascending else (after, last - 1)
-        parameters = (*terms[:1], after, upto, *terms[1:])
-    return list(found.items())[: query.limit], head
+    return list(found.items())
 
 
 class SQLiteReader:
     """Reads the log's file."""
+
+    contains = "instr(s.terms, ?) > 0"
 
     def __init__(self, path: Path) -> None:
         self._uri = f"file:{path}?mode=ro"
@@ -168,6 +207,8 @@ class SQLiteReader:
 
 class PostgresReader:
     """Reads the log's database."""
+
+    contains = "position(?::bytea IN s.terms) > 0"
 
     def __init__(self, url: str) -> None:
         self._url = url

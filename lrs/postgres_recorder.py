@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
-from lrs.appending import DocumentPut, KnownStatement, Outcome, PersonStateRow, Request, Rows, Stream, write_group
+from lrs.appending import DocumentPut, KnownStatement, Outcome, PersonStateRow, Request, Rows, Stream, TermRow, settle, write_group
 from lrs.sql import script, split_script
 
 CHANNEL = "griffel_log"
@@ -175,6 +175,14 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
             tables.lock()
             return write_group(tables, requests)
 
+    def settle(self) -> int:
+        """Write the oldest unsettled statements into the lists, in a transaction of its own; give how many."""
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.row_factory = tuple_row
+            tables = PostgresTables(cursor)
+            tables.lock()
+            return settle(tables)
+
 
 class PostgresTables:
     """The log's tables in an open PostgreSQL transaction."""
@@ -255,26 +263,17 @@ class PostgresTables:
             list(columns[6]),
         )
         if rows.statements:
-            at, terms, targets, voids, voided = zip(*rows.statements, strict=True)
+            at, terms, people, targets, voids = zip(*rows.statements, strict=True)
             self._run(
-                "INSERT INTO statement (position, terms, target, voids, voided) "
-                "SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[], %s::smallint[])",
+                "INSERT INTO statement (position, terms, people, target, voids) "
+                "SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[])",
                 BigInts.of(at),
                 list(terms),
+                list(people),
                 list(targets),
                 list(voids),
-                list(voided),
             )
-        if rows.terms:
-            self._insert_terms(rows)
-        if rows.people:
-            people = sorted(rows.people)
-            self._run(
-                "INSERT INTO event_people (pseudonym, position) SELECT * FROM unnest(%s::bytea[], %s::bigint[]) "
-                "ON CONFLICT DO NOTHING",
-                [one for one, _ in people],
-                BigInts.of([one for _, one in people]),
-            )
+        self._insert_lists(rows.terms, rows.people)
         if rows.blobs:
             self._run(
                 "INSERT INTO blob (blob_id, position) SELECT * FROM unnest(%s::bytea[], %s::bigint[]) "
@@ -294,22 +293,42 @@ class PostgresTables:
         self._run("UPDATE log_head SET position = %s, stored_us = %s", position, stored_us)
         self._cursor.execute(f"NOTIFY {CHANNEL}", prepare=False)
 
-    def _insert_terms(self, rows: Rows) -> None:
-        pack = struct.Struct(">q").pack
-        triples: list[tuple[bytes, bytes, bytes]] = []
-        for packed, at, source in rows.terms:
-            position, origin = pack(at), pack(source)
-            triples += [(packed[start : start + 8], position, origin) for start in range(0, len(packed), 8)]
-        # In the order of the index, so that neighbours share a page.
-        triples.sort()
-        terms, positions, sources = zip(*triples, strict=True)
-        self._run(
-            "INSERT INTO term (term, position, source) SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) "
-            "ON CONFLICT DO NOTHING",
-            BigInts(terms),
-            BigInts(positions),
-            BigInts(sources),
+    def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
+        return self._rows(
+            "SELECT position, terms, people FROM statement WHERE position > (SELECT settled FROM log_head) "
+            "ORDER BY position LIMIT %s",
+            limit,
         )
+
+    def settle(self, terms: list[TermRow], people: list[tuple[bytes, int]], position: int) -> None:
+        self._insert_lists(terms, people)
+        self._run("UPDATE log_head SET settled = %s", position)
+
+    def _insert_lists(self, packed_terms: list[TermRow], people: list[tuple[bytes, int]]) -> None:
+        # In the order of the lists, so that neighbours share a page.
+        if packed_terms:
+            pack = struct.Struct(">q").pack
+            triples: list[tuple[bytes, bytes, bytes]] = []
+            for packed, at, source in packed_terms:
+                position, origin = pack(at), pack(source)
+                triples += [(packed[start : start + 8], position, origin) for start in range(0, len(packed), 8)]
+            triples.sort()
+            terms, positions, sources = zip(*triples, strict=True)
+            self._run(
+                "INSERT INTO term (term, position, source) "
+                "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING",
+                BigInts(terms),
+                BigInts(positions),
+                BigInts(sources),
+            )
+        if people:
+            people = sorted(people)
+            self._run(
+                "INSERT INTO event_people (pseudonym, position) SELECT * FROM unnest(%s::bytea[], %s::bigint[]) "
+                "ON CONFLICT DO NOTHING",
+                [one for one, _ in people],
+                BigInts.of([one for _, one in people]),
+            )
 
     def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
         rows = self._rows("SELECT document_key, revision FROM document WHERE document_key = ANY(%s)", list(document_keys))

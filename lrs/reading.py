@@ -181,7 +181,7 @@ class StatementReader:
 
     async def _terms(self, asked: StatementFilter) -> list[tuple[int, bytes]] | None:
         """Give the filter's terms; None when nothing can match, because nobody has that identifier."""
-        values: dict[Kind, bytes] = {}
+        values: dict[Kind, str | bytes] = {}
         if asked.agent is not None:
             identifier = identifier_of(asked.agent)
             pseudonym = await self._vault.find_pseudonym(identifier) if identifier else None
@@ -189,14 +189,14 @@ class StatementReader:
                 return None
             values[Kind.AGENT_RELATED if asked.related_agents else Kind.AGENT] = pseudonym
         if asked.activity is not None:
-            values[Kind.ACTIVITY_RELATED if asked.related_activities else Kind.ACTIVITY] = asked.activity.encode()
+            values[Kind.ACTIVITY_RELATED if asked.related_activities else Kind.ACTIVITY] = asked.activity
         if asked.verb is not None:
-            values[Kind.VERB] = asked.verb.encode()
+            values[Kind.VERB] = asked.verb
         if asked.registration is not None:
-            values[Kind.REGISTRATION] = asked.registration.lower().encode()
+            values[Kind.REGISTRATION] = asked.registration.lower()
         return [(kind, self._term(kind, values[kind])) for kind in RAREST_FIRST if kind in values]
 
-    def _term(self, kind: Kind, value: bytes) -> bytes:
+    def _term(self, kind: Kind, value: str | bytes) -> bytes:
         return self._vault.blinding.term(kind, value)
 
     def _fits(self, opened: OpenedStatement, cursor: Cursor) -> bool:
@@ -216,7 +216,7 @@ class StatementReader:
                 values = [statement.get("context", {}).get("registration", "").lower()]
             else:
                 continue
-            if all(self._term(Kind(kind), value.encode()) != term for value in values):
+            if all(self._term(Kind(kind), value) != term for value in values):
                 return False
         return True
 
@@ -284,9 +284,7 @@ _NO_END = 2**63 - 1
 
 def timestamp(us: int) -> str:
     """Give an instant as xAPI writes it, with microseconds, in UTC."""
-    seconds, micros = divmod(us, 1_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
+    return (_EPOCH_HERE + datetime.timedelta(microseconds=us)).isoformat(timespec="microseconds") + "Z"
 
 
 def microseconds(moment: datetime.datetime) -> int:
@@ -296,6 +294,7 @@ def microseconds(moment: datetime.datetime) -> int:
 
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_EPOCH_HERE = _EPOCH.replace(tzinfo=None)
 
 
 def _complete(opened: OpenedStatement) -> None:

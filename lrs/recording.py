@@ -148,10 +148,11 @@ class StatementRecorder:
             keys[owner] = None
         events: list[NewEvent] = []
         sources: list[_Pending] = []
+        voided: set[bytes] = set()
         for one in pending:
             sealable = self._sealable(one, attached, year)
             survey_keys: dict[bytes, SealingKey | None] = {}
-            if sealable.wants_survey_key():
+            if sealable.survey_answer_of_one:
                 survey_keys = await self._keys([owners[one.named.principals[0]]], Purpose.SURVEY, year)
             state = seal_statement(sealable, owners, keys, survey_keys)
             one.owners = owners
@@ -174,7 +175,8 @@ class StatementRecorder:
                 )
             )
             sources.append(one)
-            if one.voids is not None and not one.voiding_known:
+            if one.voids is not None and not one.voiding_known and one.voids not in voided:
+                voided.add(one.voids)
                 events.append(self._voiding(one.voids))
                 sources.append(one)
         return events, sources

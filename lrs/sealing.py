@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lrs.errors import Damaged
 from lrs.key_vault import KeyId, SealingKey
-from schemas.actions import result_purpose
+from schemas.actions import is_survey_answer
 from schemas.envelope import (
     KEY_BYTES,
     NOBODY,
@@ -40,6 +40,7 @@ from schemas.envelope import (
 from schemas.people import ERASED_HOME_PAGE, Json, Naming, Named, put_back, take_out
 
 SCHEMA = 1
+NONCES_DRAWN = 256
 _NO_VERSION = 0
 
 Owners = Mapping[str, bytes]
@@ -48,10 +49,27 @@ Keys = Mapping[bytes, SealingKey | None]
 """Sealing key of each pseudonym, None where it is destroyed."""
 
 
+class _Nonces:
+    """Random nonces, drawn from the system's generator a few hundred at a time."""
+
+    def __init__(self) -> None:
+        self._drawn: list[bytes] = []
+
+    def next(self) -> bytes:
+        """Give a nonce that is given once."""
+        if not self._drawn:
+            block = os.urandom(NONCES_DRAWN * NONCE_BYTES)
+            self._drawn = [block[at : at + NONCE_BYTES] for at in range(0, len(block), NONCE_BYTES)]
+        return self._drawn.pop()
+
+
+_next_nonce = _Nonces().next
+
+
 def seal_part(cipher: AESGCM, header: Header, binding: bytes, plain: bytes) -> bytes:
     """Seal plain text: padded, under a fresh random nonce, bound to the header and to `binding` (the originator id)."""
     front = header.pack()
-    nonce = os.urandom(NONCE_BYTES)
+    nonce = _next_nonce()
     return front + nonce + cipher.encrypt(nonce, pad(plain), front + binding)
 
 
@@ -87,9 +105,10 @@ class SealableStatement:
     signature_sha2s: frozenset[str] = frozenset()
     signed_people: frozenset[str] = frozenset()
 
-    def wants_survey_key(self) -> bool:
+    @property
+    def survey_answer_of_one(self) -> bool:
         """Say whether the result is sealed under `survey`: a survey answer of one principal."""
-        return len(self.named.principals) == 1 and result_purpose(self.statement, self.action) is Purpose.SURVEY
+        return len(self.named.principals) == 1 and is_survey_answer(self.statement, self.action)
 
 
 def seal_statement(sealable: SealableStatement, owners: Owners, keys: Keys, survey_keys: Keys) -> bytes:
@@ -107,7 +126,7 @@ def seal_statement(sealable: SealableStatement, owners: Owners, keys: Keys, surv
     blobs = sealable.blobs
     if sealable.signature_sha2s:
         blobs = _seal_signatures(sealable, owners, seal, parts, aside)
-    if sole is not None and sealable.wants_survey_key():
+    if sole is not None and sealable.survey_answer_of_one:
         aside["result"] = statement.pop("result")
         if (survey_key := survey_keys[sole]) is not None:
             header = Header(

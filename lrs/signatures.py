@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
+from joserfc.jws import JWSRegistry
 
 from schemas.errors import InvalidInput
 from schemas.json_input import parse_json
@@ -26,6 +27,9 @@ SIGNATURE_USAGE = "http://adlnet.gov/expapi/attachments/signature"
 SIGNATURE_TYPE = "application/octet-stream"
 SIGNATURE_BYTES_MAX = 1024 * 1024
 ALGORITHMS = ["RS256", "RS384", "RS512"]
+_REGISTRY = JWSRegistry(algorithms=ALGORITHMS)
+# The library's own bounds (512 bytes of header) are for tokens; a header that carries certificates needs more.
+_REGISTRY.max_header_length = _REGISTRY.max_payload_length = _REGISTRY.max_signature_length = SIGNATURE_BYTES_MAX
 
 
 def verify_signature(signature: bytes, statement: Json, pointer: str) -> frozenset[str]:
@@ -35,7 +39,7 @@ def verify_signature(signature: bytes, statement: Json, pointer: str) -> frozens
     this statement, or its certificate's key did not make it.
     """
     try:
-        found = jws.extract_compact(signature)
+        found = jws.extract_compact(signature, registry=_REGISTRY)
         payload = parse_json(found.payload)
     except (JoseError, ValueError) as error:
         raise InvalidInput("the signature is not a JSON web signature in compact form", pointer) from error
@@ -69,7 +73,7 @@ def _verify_with_certificate(signature: bytes, chain: Any, pointer: str) -> None
         raise InvalidInput("the signature's certificate does not hold an RSA key", pointer)
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     try:
-        jws.deserialize_compact(signature, RSAKey.import_key(pem), algorithms=ALGORITHMS)
+        jws.deserialize_compact(signature, RSAKey.import_key(pem), registry=_REGISTRY)
     except (JoseError, ValueError) as error:
         raise InvalidInput("the signature does not fit the key of its certificate", pointer) from error
 

@@ -6,6 +6,7 @@ SQLite (which hands the last one out again after a deletion), and one transactio
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +14,15 @@ from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import Notification, StoredEvent
-from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteCursor, SQLiteDatastore
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+)
 
-from lrs.appending import DocumentPut, KnownStatement, Outcome, PersonStateRow, Request, Rows, Stream, write_group
+from lrs.appending import DocumentPut, KnownStatement, Outcome, PersonStateRow, Request, Rows, Stream, TermRow, settle, write_group
 from lrs.sql import script, split_script
 from projections.statement_index import unpack_terms
 
@@ -23,23 +30,42 @@ LOCK_TIMEOUT_S = 10
 CACHE_KIB = 64 * 1024
 CHECKPOINT_PAGES = 20_000
 """A larger write-ahead log makes inserts into the index much cheaper (docs/architecture.md, measured)."""
+STATEMENTS_PREPARED_MAX = 256
 LIST_ITEMS_MAX = 512
+
+
+class LogConnectionPool(SQLiteConnectionPool):
+    """The library's pool with connections as the log needs them.
+
+    The library keeps one prepared statement for each connection, so every query of a group would be compiled anew.
+    """
+
+    def _create_connection(self) -> SQLiteConnection:
+        connection = sqlite3.connect(
+            self.db_name,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENTS_PREPARED_MAX,
+            timeout=LOCK_TIMEOUT_S,
+        )
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"cache_size=-{CACHE_KIB}",
+            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return SQLiteConnection(connection, max_age=None)
 
 
 def open_datastore(path: Path) -> SQLiteDatastore:
     """Open (and make) the log's file for writing. One process at a time: the folder's lock sees to that."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
-    datastore = SQLiteDatastore(str(path), pool_size=1, max_overflow=0, lock_timeout=LOCK_TIMEOUT_S)
-    with datastore.get_connection(commit=True) as connection:
-        cursor = connection.cursor()
-        for pragma in (
-            "synchronous=FULL",
-            f"cache_size=-{CACHE_KIB}",
-            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
-            "temp_store=MEMORY",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
+    datastore = SQLiteDatastore(str(path))
+    datastore.pool.close()
+    datastore.pool = LogConnectionPool(db_name=str(path), pool_size=1, max_overflow=0)
     return datastore
 
 
@@ -137,6 +163,11 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
         with self.datastore.transaction(commit=True) as c:
             return write_group(SQLiteTables(c, self._clock), requests)
 
+    def settle(self) -> int:
+        """Write the oldest unsettled statements into the lists, in a transaction of its own; give how many."""
+        with self.datastore.transaction(commit=True) as c:
+            return settle(SQLiteTables(c, self._clock))
+
 
 class SQLiteTables:
     """The log's tables in an open SQLite transaction."""
@@ -200,15 +231,8 @@ class SQLiteTables:
             rows.events,
         )
         if rows.statements:
-            many("INSERT INTO statement (position, terms, target, voids, voided) VALUES (?,?,?,?,?)", rows.statements)
-        if rows.terms:
-            # In the order of the index, so that neighbours share a page.
-            terms = sorted(
-                [(term, at, source) for packed, at, source in rows.terms for term in unpack_terms(packed)]
-            )
-            many("INSERT OR IGNORE INTO term (term, position, source) VALUES (?,?,?)", terms)
-        if rows.people:
-            many("INSERT OR IGNORE INTO event_people (pseudonym, position) VALUES (?,?)", sorted(rows.people))
+            many("INSERT INTO statement (position, terms, people, target, voids) VALUES (?,?,?,?,?)", rows.statements)
+        self._insert_lists(rows.terms, rows.people)
         if rows.blobs:
             many("INSERT OR IGNORE INTO blob (blob_id, position) VALUES (?,?)", rows.blobs)
         if rows.voidings:
@@ -216,6 +240,27 @@ class SQLiteTables:
         if rows.voided_positions:
             many("UPDATE statement SET voided = 1 WHERE position = ?", [(one,) for one in rows.voided_positions])
         self._cursor.execute("UPDATE log_head SET position = ?, stored_us = ?", (position, stored_us))
+
+    def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
+        return self._rows(
+            "SELECT position, terms, people FROM statement WHERE position > (SELECT settled FROM log_head) "
+            "ORDER BY position LIMIT ?",
+            limit,
+        )
+
+    def settle(self, terms: list[TermRow], people: list[tuple[bytes, int]], position: int) -> None:
+        self._insert_lists(terms, people)
+        self._cursor.execute("UPDATE log_head SET settled = ?", (position,))
+
+    def _insert_lists(self, packed_terms: list[TermRow], people: list[tuple[bytes, int]]) -> None:
+        # In the order of the lists, so that neighbours share a page.
+        if packed_terms:
+            terms = [(term, at, source) for packed, at, source in packed_terms for term in unpack_terms(packed)]
+            self._cursor.executemany("INSERT OR IGNORE INTO term (term, position, source) VALUES (?,?,?)", sorted(terms))
+        if people:
+            self._cursor.executemany(
+                "INSERT OR IGNORE INTO event_people (pseudonym, position) VALUES (?,?)", sorted(people)
+            )
 
     def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
         return dict(self._among("SELECT document_key, revision FROM document WHERE document_key IN (??)", document_keys))

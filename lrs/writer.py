@@ -24,7 +24,15 @@ from typing import Protocol
 
 import msgspec
 
-from lrs.appending import AppendRequest, Failed, Outcome, Request
+from lrs.appending import (
+    SETTLE_STATEMENTS_MAX,
+    SETTLE_STATEMENTS_MIN,
+    Appended,
+    AppendRequest,
+    Failed,
+    Outcome,
+    Request,
+)
 
 GROUP_EVENTS_MAX = 2_000
 READ_BYTES = 1 << 20
@@ -71,6 +79,10 @@ class LogRecorder(Protocol):
         """Carry out a group in one transaction."""
         ...
 
+    def settle(self) -> int:
+        """Write statements into the posting lists; give how many."""
+        ...
+
 
 def open_recorder(place: str) -> LogRecorder:
     """Open the recorder for a place: a `postgresql://` URL, or the path of a file."""
@@ -87,12 +99,15 @@ def serve(channel: socket.socket, recorder: LogRecorder) -> None:
     """Carry out what arrives until the other end is closed."""
     buffer = bytearray()
     waiting: list[tuple[int, Request]] = []
+    unsettled = SETTLE_STATEMENTS_MIN
     while True:
+        if unsettled >= SETTLE_STATEMENTS_MAX or (unsettled >= SETTLE_STATEMENTS_MIN and not _has_more(channel)):
+            unsettled = _settle(recorder)
         chunk = channel.recv(READ_BYTES)
         if not chunk:
             return
         buffer += chunk
-        while len(waiting) < GROUP_EVENTS_MAX and select.select([channel], [], [], 0)[0]:
+        while len(waiting) < GROUP_EVENTS_MAX and _has_more(channel):
             chunk = channel.recv(READ_BYTES)
             if not chunk:
                 return
@@ -102,8 +117,23 @@ def serve(channel: socket.socket, recorder: LogRecorder) -> None:
         while waiting:
             group = _next_group(waiting)
             outcomes = _write(recorder, [request for _, request in group])
+            unsettled += sum(len(outcome.stored_us) for outcome in outcomes if isinstance(outcome, Appended))
             answers = zip(group, outcomes, strict=True)
             channel.sendall(b"".join([frame(number, outcome) for (number, _), outcome in answers]))
+
+
+def _has_more(channel: socket.socket) -> bool:
+    return bool(select.select([channel], [], [], 0)[0])
+
+
+def _settle(recorder: LogRecorder) -> int:
+    """Write statements into the lists while nobody waits, or because too many have gathered; give what is left to do."""
+    try:
+        while recorder.settle() == SETTLE_STATEMENTS_MAX:
+            continue
+    except Exception as error:  # noqa: BLE001  queries look at what is not settled; it is tried again after more writes
+        log.error("the lists could not be written: %s", type(error).__name__)  # noqa: TRY400
+    return 0
 
 
 def _next_group(waiting: list[tuple[int, Request]]) -> list[tuple[int, Request]]:

@@ -20,7 +20,7 @@ from schemas.activities import activities_of
 from schemas.people import Named
 
 Json = dict[str, Any]
-BlindTerm = Callable[[int, bytes], bytes]
+BlindTerm = Callable[[int, str | bytes], bytes]
 """Keyed hash of (kind, value) to 16 bytes: the first 8 are the term, all 16 settle a collision."""
 
 TERM_BYTES = 16
@@ -49,21 +49,20 @@ def terms_of(statement: Json, named: Named, pseudonym_of: Callable[[str], bytes]
     pseudonym_of maps an identifier to the learner's pseudonym.
     """
     terms: set[bytes] = set()
-    add = terms.add
     for naming in named.namings:
         pseudonym = pseudonym_of(naming.identifier)
-        add(blind(Kind.AGENT_RELATED, pseudonym))
+        terms.add(blind(Kind.AGENT_RELATED, pseudonym))
         if naming.role in _ACTOR_OR_OBJECT:
-            add(blind(Kind.AGENT, pseudonym))
+            terms.add(blind(Kind.AGENT, pseudonym))
     target = statement["object"]
     if target.get("objectType", "Activity") == "Activity":
-        add(blind(Kind.ACTIVITY, target["id"].encode()))
+        terms.add(blind(Kind.ACTIVITY, target["id"]))
     for activity in activities_of(statement):
-        add(blind(Kind.ACTIVITY_RELATED, activity["id"].encode()))
-    add(blind(Kind.VERB, statement["verb"]["id"].encode()))
+        terms.add(blind(Kind.ACTIVITY_RELATED, activity["id"]))
+    terms.add(blind(Kind.VERB, statement["verb"]["id"]))
     context = statement.get("context")
     if context is not None and "registration" in context:
-        add(blind(Kind.REGISTRATION, context["registration"].lower().encode()))
+        terms.add(blind(Kind.REGISTRATION, context["registration"].lower()))
     return list(terms)
 
 

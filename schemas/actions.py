@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.envelope import Purpose
-
 Json = dict[str, Any]
 
 _ADL = "http://adlnet.gov/expapi/verbs/"
@@ -80,8 +78,3 @@ def is_survey_answer(statement: Json, action: str) -> bool:
     around = [*lists.get("parent", ()), *lists.get("grouping", ())]
     types = [definition.get("type"), *[one.get("definition", {}).get("type") for one in around]]
     return not SURVEY_ACTIVITY_TYPES.isdisjoint(types)
-
-
-def result_purpose(statement: Json, action: str) -> Purpose:
-    """Give the purpose under which a statement's result is kept."""
-    return Purpose.SURVEY if is_survey_answer(statement, action) else Purpose.LEARNING

@@ -7,7 +7,7 @@ else that is given replaces what was there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -17,22 +17,18 @@ CONTEXT_LISTS = ("parent", "grouping", "category", "other")
 _MERGED_MAPS = ("name", "description", "extensions")
 
 
-def activities_of(statement: Json) -> Iterator[Json]:
+def activities_of(statement: Json) -> list[Json]:
     """Give every activity object in a normalised statement: object, contextActivities, and the sub-statement's."""
-    yield from _activities_in(statement)
+    found: list[Json] = []
     target = statement["object"]
-    if target.get("objectType") == "SubStatement":
-        yield from _activities_in(target)
-
-
-def _activities_in(statement: Json) -> Iterator[Json]:
-    target = statement["object"]
-    if target.get("objectType", "Activity") == "Activity":
-        yield target
+    kind = target.get("objectType", "Activity")
+    if kind == "Activity":
+        found.append(target)
     context = statement.get("context")
     if context is not None and (lists := context.get("contextActivities")) is not None:
         for members in lists.values():
-            yield from members
+            found += members
+    return found + activities_of(target) if kind == "SubStatement" else found
 
 
 def merge_definitions(old: Json | None, new: Json) -> Json:

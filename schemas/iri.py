@@ -17,7 +17,8 @@ MEDIA_TYPE_LENGTH_MAX = 1_024
 KNOWN_IRIS_MAX = 4_096
 KNOWN_IRI_LENGTH_MAX = 256
 
-_IRI = re.compile(r'(?!(?i:https?):(?!//[^/?#]))[A-Za-z][A-Za-z0-9+.-]*+:[^\x00-\x20\x7f-\x9f<>"{}|\\^`]++')
+_ALLOWED = r"[!#-;=?-\[\]_a-z~\xa0-\ud7ff\ue000-\U0010ffff]"
+_IRI = re.compile(rf"(?:https?://(?![/?#])|(?!(?i:https?):(?!//[^/?#]))[A-Za-z][A-Za-z0-9+.-]*+:){_ALLOWED}++")
 _MAILBOX = re.compile(r'mailto:[^\x00-\x20\x7f-\x9f<>"{}|\\^`@?]++@[^\x00-\x20\x7f-\x9f<>"{}|\\^`@?/]++')
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]++"
 _MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}(?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?")

@@ -89,7 +89,7 @@ def _is_suspicious(raw: bytes, written: bytes) -> bool:
     """Say whether something may have been lost between raw and written, which is raw read and written again."""
     return (
         raw.count(b":") != written.count(b":")
-        or (b"\\" in raw and b"\\u003" in raw)
+        or (b"\\" in raw and (b"\\u003a" in raw or b"\\u003A" in raw))
         or _LONG_RUN in raw.translate(_DIGITS_AS_ZERO)
         or (b"0.0" in written and _ZERO_FLOAT.search(written) is not None and _SMALL.search(raw) is not None)
     )
@@ -168,6 +168,11 @@ def _check_exactly(raw: bytes) -> None:
 
     What calls back cannot know where it is; it leaves a mark, which is looked for afterwards.
     """
+    faults: list[_Fault] = []
+
+    def faulty(detail: str) -> _Fault:
+        faults.append(_Fault(detail))
+        return faults[-1]
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -175,7 +180,7 @@ def _check_exactly(raw: bytes) -> None:
             seen: set[str] = set()
             for key, _ in pairs:
                 if key in seen:
-                    found[key] = _Fault("A key stands only once in an object.")
+                    found[key] = faulty("A key stands only once in an object.")
                 seen.add(key)
         return found
 
@@ -183,17 +188,17 @@ def _check_exactly(raw: bytes) -> None:
         # The length first: Python refuses to read very long integers.
         if len(text) <= _INTEGER_LENGTH_MAX and INTEGER_MIN <= int(text) <= INTEGER_MAX:
             return 0
-        return _Fault("An integer must fit in 64 bits.")
+        return faulty("An integer must fit in 64 bits.")
 
     def decimal(text: str) -> Any:
         number = float(text)
         if math.isinf(number) or (number == 0 and not _ZERO_DIGITS.match(text)):
-            return _Fault("A number must be one that a 64-bit float can hold.")
+            return faulty("A number must be one that a 64-bit float can hold.")
         return 0
 
     value = json.loads(raw.decode(), object_pairs_hook=members, parse_int=integer, parse_float=decimal)
-    found = _search(value, lambda node: type(node) is _Fault)
-    if found is not None:
+    # A mark may have been dropped with the member that held it; then the one for that member's key is there.
+    if faults and (found := _search(value, lambda node: type(node) is _Fault)) is not None:
         raise _placed(InvalidInput(found[1].detail), found[0])
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 import orjson
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -247,15 +248,14 @@ async def _paced(parcels: AsyncIterator[Parcel], days_per_s: float) -> AsyncIter
 
 
 def _print_summary(told: Json, truth: Path | None) -> None:
-    table = Table(title="What was played")
-    table.add_column("course")
-    figures = ("enrolled", "unenrolled", "completed", "passed", "failed", "mean_progress")
-    for figure in figures:
-        table.add_column("progress" if figure == "mean_progress" else figure, justify="right")
-    table.add_column("survey", justify="right")
+    table = Table(title="What was played", box=SIMPLE, pad_edge=False, collapse_padding=True)
+    table.add_column("course", min_width=16)
+    for heading in ("in it", "left", "completed", "passed", "failed", "progress", "survey"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for course in told["courses"].values():
-        row = [f"{course[figure]} %" if figure == "mean_progress" else f"{course[figure]:,}" for figure in figures]
-        table.add_row(course["name"]["en"], *row, f"{course['survey']['respondents']:,}")
+        figures = [course[name] for name in ("enrolled", "unenrolled", "completed", "passed", "failed")]
+        progress, respondents = f"{course['mean_progress']:.0f} %", course["survey"]["respondents"]
+        table.add_row(course["name"]["en"], *(f"{figure:,}" for figure in figures), progress, f"{respondents:,}")
     console, counts = Console(), told["statements"]
     console.print(table)
     console.print(

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from lrs.cli.xapi_client import Endpoint, EndpointError, NotWelcome, Refused, endpoint_url
+from lrs.cli.xapi_client import Endpoint, EndpointError, Refused, endpoint_url
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:8080/xapi"
 EXIT_REJECTS: Final = 1
@@ -123,8 +123,6 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work to its end and turn what went wrong into a sentence and an exit code."""
     try:
         return asyncio.run(work)
-    except NotWelcome as error:
-        raise Stopped(f"{error} Check --key and --secret.") from error
     except Refused as error:
         raise Stopped(f"The endpoint refused the request with {error}.") from error
     except EndpointError as error:

@@ -311,7 +311,7 @@ async def _store_source(order: Order, stack: AsyncExitStack, version: str, place
 def _file_source(order: Order, stack: AsyncExitStack, version: str, place: Json) -> FileSource:
     stream: BinaryIO
     if order.source == STANDARD_INPUT:
-        stream, size = sys.stdin.buffer, None
+        stream, size = _standard_input(), None
     else:
         path = Path(order.source)
         stream, size = stack.enter_context(path.open("rb", buffering=0)), path.stat().st_size
@@ -323,3 +323,15 @@ def _file_source(order: Order, stack: AsyncExitStack, version: str, place: Json)
         attachments=order.attachments,
         version=version,
     )
+
+
+def _standard_input() -> BinaryIO:
+    """Open standard input a second time, without a buffer.
+
+    A thread that waits for input holds the lock of the buffer it reads; Python closes sys.stdin at its end and would
+    abort on that lock after an interrupt.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    except (OSError, ValueError):  # it is no file
+        return sys.stdin.buffer

@@ -205,7 +205,7 @@ def _buffered(raw: BinaryIO) -> Iterator[BinaryIO]:
 
 def _lines_or_elements(buffered: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     """Yield each line or array element with its number; None for one that is too long to keep."""
-    line = 0
+    line, begun = 0, False
     while text := buffered.readline(STATEMENT_BYTES_MAX):
         line += 1
         if len(text) == STATEMENT_BYTES_MAX and not text.endswith(b"\n"):
@@ -214,10 +214,11 @@ def _lines_or_elements(buffered: BinaryIO) -> Iterator[tuple[int, bytes | None]]
             yield line, None
             continue
         text = text.removeprefix(b"\xef\xbb\xbf").strip()
-        if text.startswith(b"["):
+        if text.startswith(b"[") and not begun:
             yield from _array_elements(text + b"\n" + buffered.read(ARRAY_BYTES_MAX), buffered)
             return
         if text:
+            begun = True
             yield line, text
 
 

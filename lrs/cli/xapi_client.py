@@ -262,7 +262,7 @@ class XapiClient:
                 ) as response:
                     answer = await _read_within(response, PAGE_BYTES_MAX)
                     if response.status not in BUSY:
-                        _check(response.status, response.content_type, answer)
+                        _check(self.endpoint.url, response.status, response.content_type, answer)
                         return response.headers, answer
                     asked_s, reason = retry_after_s(response.headers.get("Retry-After")), f"it says {response.status}"
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
@@ -273,7 +273,7 @@ class XapiClient:
                 ) from error
             wait_s = self._wait_s(attempt, asked_s)
             if self._clock() + wait_s > until:
-                raise Unreachable(f"The endpoint cannot be used: {reason}. It was tried {attempt + 1} times.")
+                raise Unreachable(f"{self.endpoint.url} cannot be used: {reason}. It was tried {attempt + 1} times.")
             self.waits += 1
             await self._sleep(wait_s)
         raise AssertionError  # the count has no end
@@ -287,7 +287,7 @@ class XapiClient:
 
 @asynccontextmanager
 async def xapi_client(
-    endpoint: Endpoint, *, version: str | None = None, patience_s: float = 600.0, connections_max: int = 16
+    endpoint: Endpoint, *, version: str | None = None, patience_s: float = 600.0, connections_max: int = 64
 ) -> AsyncIterator[XapiClient]:
     """Open a client with a session of its own; without a version, agree on one with the endpoint."""
     timeout = aiohttp.ClientTimeout(
@@ -327,12 +327,12 @@ async def _read_within(response: aiohttp.ClientResponse, bytes_max: int) -> byte
     return b"".join(parts)
 
 
-def _check(status: int, content_type: str, body: bytes) -> None:
+def _check(url: str, status: int, content_type: str, body: bytes) -> None:
     """Raise what a status stands for; return where it is a success."""
     if 200 <= status < 300:  # noqa: PLR2004 - the class of successes
         return
     if status == 401:  # noqa: PLR2004
-        raise NotWelcome("The endpoint does not accept this key and secret.")
+        raise NotWelcome(f"{url} does not accept this key and secret.")
     if 300 <= status < 400:  # noqa: PLR2004
         raise NotAnEndpoint(
             f"The endpoint answers {status}, a redirection, which is not followed. Give the new address."

@@ -1,6 +1,6 @@
 """A believable school term, played by invented learners: statements, and the truth about what they did.
 
-`Term` plays week by week: who enrols, opens pages, watches, answers, fails and tries again, stops or finishes. It
+`Term` plays day by day: who enrols, opens pages, watches, answers, fails and tries again, stops or finishes. It
 writes statements as a learning platform, a cmi5 runtime and a survey tool would, in the order in which they are sent.
 Beside that it keeps account of what it let everyone do, and `Term.truth()` gives that account. The account is never
 computed from statements, so views of a store can be checked against it. All is derived from the seed and the other

@@ -143,7 +143,7 @@ class Cmi5Player(Player):
             self.staff_will(now + 2 * DAY + self.rng.randrange(2 * WEEK), self._waive_one)
         if self.rng.random() < OFFLINE:
             self.pen.upload_at = until + DAY // 2 + self.rng.randrange(3 * DAY)
-        while now < until and (index := self._next_unit()) is not None:
+        while now < until and (index := self._next_unit(now)) is not None:
             now = self._play(index, now + 30 * SECOND, until)
         if now == start and self.rng.random() < REVIEWS:
             unit = self.rng.choice(self.course.modules)
@@ -159,9 +159,9 @@ class Cmi5Player(Player):
         if self._open is not None:
             self._abandon(self._open, max(self.stage.calendar.end_ms, self.busy_until + HOUR))
 
-    def _next_unit(self) -> int | None:
+    def _next_unit(self, now: int) -> int | None:
         for index, account in enumerate(self.account.modules):
-            if account.met_at is None and index not in self._given_up:
+            if account.met_at is None and index not in self._given_up and self.is_open(index, now):
                 return index
         return None
 
@@ -286,7 +286,7 @@ class Cmi5Player(Player):
 
     def _waive_one(self, at: int) -> None:
         """Excuse the learner from a unit that is still to be done."""
-        index = self._next_unit()
+        index = self._next_unit(at)
         if index is not None and not self.gone:
             self._waive(self.account.modules[index], at, self.rng.choice(_REASONS))
 

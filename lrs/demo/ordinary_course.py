@@ -85,12 +85,13 @@ class OrdinaryPlayer(Player):
         stage: what the course shares.
         learner: who plays.
         team: who the learner does assignments with.
+        steps: the course's script.
     """
 
-    def __init__(self, stage: Stage, learner: Learner, team: Team) -> None:
+    def __init__(self, stage: Stage, learner: Learner, team: Team, steps: list[Step]) -> None:
         super().__init__(stage, learner)
         self._team = team
-        self._steps = script(stage.course.modules)
+        self._steps = steps
         self._at = 0
         self._attempts: dict[int, int] = {}
         self._entered_ms: dict[int, int] = {}
@@ -109,16 +110,10 @@ class OrdinaryPlayer(Player):
         if self.rng.random() < OFFLINE:
             self.pen.upload_at = until + DAY // 2 + self.rng.randrange(6 * DAY)
         now = start
-        while now < until and self._at < len(self._steps) and self._is_open(self._steps[self._at], now):
+        while now < until and self._at < len(self._steps) and self.is_open(self._steps[self._at].module, now):
             now = self._do(self._steps[self._at], now)
         self._maybe_wrong_completion(now)
         return now
-
-    def _is_open(self, step: Step, now: int) -> bool:
-        """A module opens when its share of the term has come; the first third of the term is ahead of that."""
-        calendar = self.stage.calendar
-        share = (now - calendar.start_ms) / (calendar.end_ms - calendar.start_ms)
-        return step.module <= len(self.course.modules) * (share + 0.25)
 
     def _context(self, module: Module, *inside: Json) -> Json:
         """Give the context of a statement in a module: what it is directly in, and what that is in."""

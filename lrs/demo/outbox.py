@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from operator import itemgetter
 from typing import Any
@@ -12,16 +13,16 @@ Json = dict[str, Any]
 
 
 class Outbox:
-    """Keeps what is to be sent until its week has come.
+    """Keeps what is to be sent until its day has come.
 
     Args:
-        calendar: the weeks of the term. What is sent before it goes with the first week; what is sent after, last.
+        calendar: the days of the term. What is sent before it goes with the first day; what is sent after, last.
     """
 
     def __init__(self, calendar: Calendar) -> None:
-        self._ends = [calendar.week_start_ms(week + 1) for week in range(calendar.weeks)]
-        self._week = 0
-        self._waiting: list[list[tuple[int, int, bytes]]] = [[] for _ in range(calendar.weeks + 1)]
+        self._ends = [calendar.day_start_ms(day + 1) for day in range(calendar.days)]
+        self._today = 0
+        self._waiting: list[list[tuple[int, int, bytes]]] = [[] for _ in range(calendar.days + 1)]
         self.distinct = 0
         self.resent = 0
         self.late = 0
@@ -47,15 +48,13 @@ class Outbox:
         self.verbs[verb] -= 1
 
     def _put(self, body: bytes, sent_at: int) -> None:
-        week = self._week
-        while week < len(self._ends) and sent_at >= self._ends[week]:
-            week += 1
-        self._waiting[week].append((sent_at, self.distinct + self.resent, body))
+        day = max(self._today, bisect_right(self._ends, sent_at))
+        self._waiting[day].append((sent_at, self.distinct + self.resent, body))
 
-    def week(self, week: int) -> list[tuple[int, bytes]]:
-        """Take what is sent in a week, in order: (instant, statement). The week after the last has all the rest."""
-        waiting, self._waiting[week] = self._waiting[week], []
-        self._week = week + 1
+    def day(self, day: int) -> list[tuple[int, bytes]]:
+        """Take what is sent on a day, in order: (instant, statement). The day after the last has all the rest."""
+        waiting, self._waiting[day] = self._waiting[day], []
+        self._today = day + 1
         waiting.sort(key=itemgetter(0, 1))
         return [(sent_at, body) for sent_at, _, body in waiting]
 

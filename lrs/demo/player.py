@@ -26,6 +26,7 @@ SAYS_GOODBYE: Final = 0.4
 COMES_BACK: Final = 0.15
 ANSWERS_SURVEY: Final = 0.6
 WRITES_TEXT: Final = 0.45
+AHEAD: Final = 0.02
 _REMARKS: Final = {
     "nl": (
         "Meer voorbeelden graag.",
@@ -202,6 +203,7 @@ class Player(ABC):
         self.surveyed = False
         self.busy_until = 0
         self._staff: list[tuple[int, Callable[[int], None]]] = []
+        self._agenda: list[tuple[int, Callable[[int], None]]] = []
         self._begins_in = rng.randrange(1, 3) if rng.random() < LATE_ENROLMENT else 0
         self._wrongly_here = rng.random() < WRONG_ENROLMENT
 
@@ -213,29 +215,46 @@ class Player(ABC):
     def course_context(self) -> Json:
         """Give the context of a statement about the course."""
 
-    def play_week(self, week: int) -> None:
-        """Live through one week."""
-        self._learn(week, self.stage.calendar.week_start_ms(week))
-        self.staff_until(self.stage.calendar.week_start_ms(week + 1) - 1)
-
-    def _learn(self, week: int, start: int) -> None:
+    def play_day(self, day: int) -> None:
+        """Live through one day of the term, counted from 0."""
         calendar = self.stage.calendar
+        begin, end = calendar.day_start_ms(day), calendar.day_start_ms(day + 1)
+        if day % 7 == 0:
+            self._plan_week(day // 7, begin)
+        while self._agenda and self._agenda[0][0] < end:
+            moment, act = self._agenda.pop(0)
+            act(moment)
+        self.staff_until(end - 1)
+
+    def _plan_week(self, week: int, start: int) -> None:
+        """Decide what to do in a week, and when."""
+        calendar, rng = self.stage.calendar, self.rng
         if week == self._begins_in:
-            self._enrol(start - self.rng.randrange(5 * DAY) if week == 0 else start + self.rng.randrange(DAY))
-        self.staff_until(start)
+            self._enrol(start - rng.randrange(5 * DAY) if week == 0 else start + rng.randrange(DAY))
         if self.gone or week < self._begins_in:
             return
-        if self.rng.random() < self.character.stops:
-            self._stop(calendar.moment_in(week, self.rng))
+        if rng.random() < self.character.stops:
+            self._agenda = [(calendar.moment_in(week, rng), self._stop)]
             return
-        for moment in sorted(calendar.moment_in(week, self.rng) for _ in range(self._sittings(week))):
-            begin = max(moment, self.busy_until + 10 * MINUTE)
-            if begin >= calendar.end_ms - 3 * HOUR:
-                return
-            self.staff_until(begin)
-            self.busy_until = self.sit_down(begin, self.character.minutes * self.rng.uniform(0.5, 1.5))
-            self._maybe_answer_survey(week)
-            self.pen.upload_at = None
+        moments = sorted(calendar.moment_in(week, rng) for _ in range(self._sittings(week)))
+        self._agenda = [(moment, self._learn) for moment in moments]
+
+    def _learn(self, moment: int) -> None:
+        """Sit down at a moment, or when there is time after it; not so late that the term would end meanwhile."""
+        begin = max(moment, self.busy_until + 10 * MINUTE)
+        if self.gone or begin >= self.stage.calendar.end_ms - 3 * HOUR:
+            return
+        self.staff_until(begin)
+        begin = max(begin, self.busy_until + MINUTE)
+        self.busy_until = self.sit_down(begin, self.character.minutes * self.rng.uniform(0.5, 1.5))
+        self._maybe_answer_survey(begin)
+        self.pen.upload_at = None
+
+    def is_open(self, module: int, now: int) -> bool:
+        """Say whether a module may be done yet: they open one after the other, evenly over most of the term."""
+        calendar = self.stage.calendar
+        share = (now - calendar.start_ms) / (calendar.end_ms - calendar.start_ms)
+        return module <= len(self.course.modules) * (share + AHEAD)
 
     def close(self) -> None:
         """Let the staff finish what they have to do."""
@@ -318,9 +337,10 @@ class Player(ABC):
             self._register(at)
             self.gone = False
 
-    def _maybe_answer_survey(self, week: int) -> None:
+    def _maybe_answer_survey(self, moment: int) -> None:
         """Answer the survey after the first sitting past the middle of the term, or never."""
-        if self.surveyed or week < self.stage.calendar.weeks // 2:
+        calendar = self.stage.calendar
+        if self.surveyed or 2 * moment < calendar.start_ms + calendar.end_ms:
             return
         self.surveyed = True
         if self.rng.random() >= ANSWERS_SURVEY:

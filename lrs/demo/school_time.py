@@ -142,9 +142,14 @@ class Calendar:
         """The week of the autumn holiday; a short term has none."""
         return self.weeks // 2 if self.weeks >= 8 else None  # noqa: PLR2004 - half a term or more
 
-    def week_start_ms(self, week: int) -> int:
-        """The first instant of a week, counted from 0."""
-        return local(self.start + timedelta(weeks=week), 0)
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+        return 7 * self.weeks
+
+    def day_start_ms(self, day: int) -> int:
+        """The first instant of a day of the term, counted from 0."""
+        return local(self.start + timedelta(days=day), 0)
 
     def moment_in(self, week: int, rng: random.Random) -> int:
         """Choose a moment in a week at which somebody sits down to learn: evenings, weekends, between lessons."""

@@ -1,4 +1,4 @@
-"""The whole term: who takes which course, week after week."""
+"""The whole term: who takes which course, day after day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from lrs.demo.account import CourseAccount
 from lrs.demo.catalogue import courses
 from lrs.demo.cmi5_course import Cmi5Player, introduce_cmi5
-from lrs.demo.ordinary_course import OrdinaryPlayer, Team, introduce_ordinary
+from lrs.demo.ordinary_course import OrdinaryPlayer, Team, introduce_ordinary, script
 from lrs.demo.outbox import Outbox
 from lrs.demo.people import Learner, instructor, learner, team
 from lrs.demo.player import Pen, Player, Stage, uuid_from
@@ -23,7 +23,8 @@ Json = dict[str, Any]
 EDITION: Final = 1
 """Goes into every id. Raised with each change to what is played, so that two versions never give one id twice."""
 TRUTH_FORMAT: Final = "griffel-demo-truth-1"
-TAKES_A_COURSE: Final = 0.5
+COURSES_EACH: Final = 2.5
+TAKES_A_COURSE_MAX: Final = 0.5
 TEAM_SIZE: Final = 4
 
 
@@ -86,20 +87,20 @@ class Term:
     def play(self) -> Iterator[tuple[int, bytes]]:
         """Yield every statement in the order in which it is sent, some of them twice: (instant in ms, JSON).
 
-        One week is played at a time, so memory holds one week of statements and what is sent late.
+        One day is played at a time, so memory holds one day of statements and what is sent late.
         """
         if self._played:
             raise RuntimeError("a term is played once: make another")
         self._played = True
         players = self._enter_the_stage()
-        for week in range(self.settings.weeks):
+        for day in range(self._calendar.days):
             for player in players:
-                player.play_week(week)
-            if week == self.settings.weeks - 1:
+                player.play_day(day)
+            if day == self._calendar.days - 1:
                 for player in players:
                     player.close()
-            yield from self._outbox.week(week)
-        yield from self._outbox.week(self.settings.weeks)
+            yield from self._outbox.day(day)
+        yield from self._outbox.day(self._calendar.days)
 
     def truth(self) -> Json:
         """Give the account of what was played; whole once `play` has been followed to its end."""
@@ -112,12 +113,13 @@ class Term:
 
     def _enter_the_stage(self) -> list[Player]:
         people = [learner(number) for number in range(1, self.settings.learners + 1)]
+        chance = min(TAKES_A_COURSE_MAX, COURSES_EACH / len(self._stages))
         takes: dict[str, list[Learner]] = {stage.course.slug: [] for stage in self._stages}
         for person in people:
             rng = random.Random(f"{self.settings.key}/takes/{person.number}")  # noqa: S311 - repeatable
             possible = [stage.course for stage in self._stages if person.has_account or not stage.course.cmi5]
-            chosen = [course for course in possible if rng.random() < TAKES_A_COURSE]
-            for course in chosen or possible[:1]:
+            chosen = [course for course in possible if rng.random() < chance]
+            for course in chosen or [possible[person.number % len(possible)]]:
                 takes[course.slug].append(person)
         players: list[Player] = []
         for stage in self._stages:
@@ -126,10 +128,11 @@ class Term:
             if stage.course.cmi5:
                 players += [Cmi5Player(stage, person) for person in takers]
                 continue
+            steps = script(stage.course.modules)
             for number, first in enumerate(range(0, len(takers), TEAM_SIZE), 1):
                 members = takers[first : first + TEAM_SIZE]
                 together = Team(team(stage.course.id, number, members), set())
-                players += [OrdinaryPlayer(stage, person, together) for person in members]
+                players += [OrdinaryPlayer(stage, person, together, steps) for person in members]
         return players
 
     def _introduce(self, stage: Stage) -> None:

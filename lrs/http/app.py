@@ -44,6 +44,12 @@ ALLOWED = ", ".join(
     + ("X-Experience-API-Hash", "Content-Transfer-Encoding")
 )
 
+COMMON_HEADERS = {
+    "Access-Control-Expose-Headers": EXPOSED,
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
@@ -149,11 +155,8 @@ class Resource:
 
 def add_common_headers(response: web.StreamResponse, cors_origin: str) -> None:
     """Put on what keeps answers out of caches, sniffers and other sites, and lets content in a browser read them."""
-    headers = response.headers
-    headers["Access-Control-Allow-Origin"] = cors_origin
-    headers["Access-Control-Expose-Headers"] = EXPOSED
-    headers["Cache-Control"] = "no-store"
-    headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(COMMON_HEADERS)
+    response.headers["Access-Control-Allow-Origin"] = cors_origin
 
 
 def _level(error: GriffelError) -> int:

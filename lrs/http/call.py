@@ -11,7 +11,7 @@ import binascii
 import re
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -32,6 +32,9 @@ FORM_HEADERS = ("Authorization", VERSION_HEADER, "Content-Type", "Content-Length
 _ONE = re.compile(r"1\.0(\.\d{1,3})?", re.ASCII)
 _TWO = re.compile(r"2\.0(\.\d{1,3})?", re.ASCII)
 BEARER, BASIC = "bearer", "basic"
+
+NOBODY = Caller(b"", {}, frozenset())
+"""Who has not been authenticated, and may do nothing."""
 
 BearerCaller = Callable[[str], Awaitable[Caller]]
 
@@ -57,7 +60,7 @@ class Call:
     limits: Limits
     content: bytes | None = None
     version: Version = "2.0.0"
-    caller: Caller = field(default_factory=lambda: Caller(b"", {}, frozenset()))
+    caller: Caller = NOBODY
 
     def only(self, *names: str) -> None:
         """Refuse parameters that the resource does not know (xAPI Communication 2.1.3, 3.2)."""
@@ -80,8 +83,12 @@ class Call:
     async def body(self) -> bytes:
         """Read the whole content. Raises TooLarge."""
         if self.content is None:
-            pieces = [piece async for piece in self.stream()]
-            self.content = b"".join(pieces)
+            stream = self.request.content
+            if stream.is_eof() and stream.total_bytes <= self.limits.body_bytes_max:
+                # A small body is here already when its request is handled.
+                self.content = stream.read_nowait(-1)
+            else:
+                self.content = b"".join([piece async for piece in self.stream()])
         return self.content
 
     async def stream(self) -> AsyncIterator[bytes]:
@@ -104,6 +111,8 @@ class Call:
     def refuse_other_charset(self) -> None:
         """Refuse JSON in anything but UTF-8 (RFC 8259, 8.1)."""
         content_type = self.headers.get("Content-Type", "")
+        if ";" not in content_type:
+            return
         charset = re.search(r";\s*charset\s*=\s*\"?([^\";\s]*)", content_type[:200], re.IGNORECASE)
         if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
             raise UnsupportedType("JSON must be UTF-8", "")
@@ -114,6 +123,8 @@ async def open_call(request: web.Request, limits: Limits) -> Call:
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         raise UnsupportedType("compressed bodies are not taken; send the content as it is", "")
+    if not request.query_string:
+        return Call(request, request.method, {}, request.headers, limits)
     query = request.query
     if request.method == "POST" and "method" in query:
         return await _from_form(request, limits)

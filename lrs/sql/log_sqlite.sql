@@ -15,13 +15,16 @@ CREATE TABLE IF NOT EXISTS log_head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     position INTEGER NOT NULL,
     stored_us INTEGER NOT NULL,
-    incarnation BLOB NOT NULL
+    incarnation BLOB NOT NULL,
+    settled INTEGER NOT NULL DEFAULT 0
 );
 INSERT INTO log_head (one, position, stored_us, incarnation) VALUES (1, 0, 0, randomblob(16)) ON CONFLICT DO NOTHING;
--- One row for each statement; target is the originator id of the statement that its object refers to.
+-- One row for each statement: its terms and people packed, and the originator id of the statement that its object
+-- refers to. Up to log_head.settled the lists below hold them too; what is newer is found by looking at these rows.
 CREATE TABLE IF NOT EXISTS statement (
     position INTEGER PRIMARY KEY,
     terms BLOB NOT NULL,
+    people BLOB NOT NULL,
     target BLOB,
     voids BLOB,
     voided INTEGER NOT NULL DEFAULT 0

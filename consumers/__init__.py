@@ -1,0 +1,1 @@
+"""The movement: events from a feed into effects, exactly once in effect."""

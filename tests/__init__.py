@@ -1,0 +1,1 @@
+"""What Griffel does, seen from outside."""
