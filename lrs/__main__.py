@@ -42,9 +42,11 @@ class Griffel(click.Group):
 
 
 @click.command(cls=Griffel, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version=None, package_name="griffel", prog_name="griffel", message=f"griffel {version('griffel')}")
+@click.version_option(
+    version=None, package_name="griffel", prog_name="griffel", message=f"griffel {version('griffel')}"
+)
 def main(**_: Any) -> None:
-    """Griffel: a learning record store for people who must be able to forget.
+    r"""Griffel: a learning record store for people who must be able to forget.
 
     \b
     Start one:          griffel serve

@@ -48,7 +48,7 @@ class ActivityCatalogue:
             self._known.pop(one, None)
 
     def collect(self, statements: Iterable[Json]) -> dict[str, Json]:
-        """Give what the statements say about activities that may be new, merged in their order. Cheap when nothing is."""
+        """Give what statements say about activities that may be new, merged in their order; cheap when nothing is."""
         said: dict[str, Json] = {}
         for statement in statements:
             for activity in activities_of(statement):

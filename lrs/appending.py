@@ -198,9 +198,7 @@ class Group:
         states: dict[bytes, list[PersonStateRow]] = {}
         for row in tables.person_states(people):
             states.setdefault(row[0], []).append(row)
-        outcomes: list[Appended | Changed | tuple[int, tuple[int, ...]]] = []
-        for request in requests:
-            outcomes.append(self._take(request, taken, states))
+        outcomes = [self._take(request, taken, states) for request in requests]
         self._link()
         if self._rows.events:
             tables.insert(self._rows, self._position, self._stored_us)
@@ -391,11 +389,10 @@ def write_group(tables: LogTables, requests: Sequence[Request]) -> list[Outcome]
 def write_documents(tables: LogTables, request: DocumentRequest) -> DocumentsChanged | Changed:
     """Put and delete documents whose revisions are still those looked at; otherwise change nothing."""
     states = tuple(sorted(tables.person_states([request.person]))) if request.person is not None else ()
-    current = tables.revisions([*[one.document_key for one in request.puts], *[one.document_key for one in request.deletes]])
+    looked_at: list[DocumentPut | DocumentDelete] = [*request.puts, *request.deletes]
+    current = tables.revisions([one.document_key for one in looked_at])
     stale = tuple(
-        index
-        for index, one in enumerate([*request.puts, *request.deletes])
-        if current.get(one.document_key, 0) != one.expected_revision
+        index for index, one in enumerate(looked_at) if current.get(one.document_key, 0) != one.expected_revision
     )
     if stale or states != request.seen:
         return Changed(stale, states)

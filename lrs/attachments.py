@@ -68,7 +68,7 @@ class BlobFolder:
         path = self._path(blob_id)
         if number == 0:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(path, "ab" if number else "xb", opener=_private) as file:  # noqa: PTH123  opener
+        with open(path, "ab" if number else "xb", opener=_private) as file:
             file.write(chunk)
 
     def seal_off(self, blob_id: bytes) -> None:
@@ -134,7 +134,7 @@ class BlobTable:
         try:
             if self._open is None or self._open.closed:
                 self._open = psycopg.connect(self._url, autocommit=True, application_name="griffel attachments")
-            return self._open.execute(text, parameters)  # type: ignore[arg-type]
+            return self._open.execute(text, parameters)
         except psycopg.OperationalError as error:
             raise Busy("the database does not answer; nothing was stored, try again") from error
 

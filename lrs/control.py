@@ -75,9 +75,11 @@ def control_application(credentials: Credentials) -> web.Application:
 async def ask_server(socket: Path, command: str, asked: dict[str, Any]) -> Any:
     """Have the running server carry out a command. Raises Misconfigured with what it said."""
     connector = aiohttp.UnixConnector(str(socket))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        async with session.post(f"http://griffel/{command}", data=orjson.dumps(asked)) as response:
-            told = orjson.loads(await response.read())
-            if response.status != web.HTTPOk.status_code:
-                raise Misconfigured(told["error"])
-            return told
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.post(f"http://griffel/{command}", data=orjson.dumps(asked)) as response,
+    ):
+        told = orjson.loads(await response.read())
+        if response.status != web.HTTPOk.status_code:
+            raise Misconfigured(told["error"])
+        return told

@@ -63,7 +63,11 @@ class EventLog:
     """The log of this installation. `place` is the writer's: a file's path or a `postgresql://` URL."""
 
     def __init__(
-        self, place: str, reader: Callable[[], LogReader], *, clock_us: Callable[[], int] = lambda: time.time_ns() // 1000
+        self,
+        place: str,
+        reader: Callable[[], LogReader],
+        *,
+        clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._place = place
         self._make_reader = reader
@@ -257,9 +261,9 @@ class _WriterChannel(asyncio.Protocol):
         self._number = 0
         self.queued_events = 0
         self._queued_bytes = 0
-        self._started = self._loop.create_future()
+        self.started = self._loop.create_future()
         self._transport: asyncio.Transport
-        self._process: subprocess.Popen[bytes]
+        self.process: subprocess.Popen[bytes]
 
     @classmethod
     async def open(cls, place: str) -> _WriterChannel:
@@ -277,9 +281,9 @@ class _WriterChannel(asyncio.Protocol):
         process.stdin.close()
         ours.setblocking(False)
         _, channel = await asyncio.get_running_loop().create_connection(cls, sock=ours)
-        channel._process = process
+        channel.process = process
         try:
-            await asyncio.wait_for(asyncio.shield(channel._started), WRITER_START_S)
+            await asyncio.wait_for(asyncio.shield(channel.started), WRITER_START_S)
         except TimeoutError as error:
             await channel.close()
             raise WriterGone("the writer did not start in time") from error
@@ -313,15 +317,15 @@ class _WriterChannel(asyncio.Protocol):
     async def close(self) -> None:
         """Close our end; the writer finishes what it has and ends."""
         self._transport.close()
-        await self._loop.run_in_executor(None, self._process.wait)
+        await self._loop.run_in_executor(None, self.process.wait)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not asyncio's by inheritance.
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if not self._started.done():
-            self._started.set_result(None)
+        if not self.started.done():
+            self.started.set_result(None)
             data = data[1:]
         self._buffer += data
         for number, body in split_frames(self._buffer):
@@ -333,8 +337,8 @@ class _WriterChannel(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.gone.set()
-        if not self._started.done():
-            self._started.set_exception(WriterGone("the writer could not open the log"))
+        if not self.started.done():
+            self.started.set_exception(WriterGone("the writer could not open the log"))
         for future, _, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(WriterGone())

@@ -134,9 +134,7 @@ class EnvironmentKey:
         except ValueError as error:
             raise Misconfigured("GRIFFEL_MASTER_KEY must be base64; make one with: openssl rand -base64 32") from error
         if len(self._root) != KEY_BYTES:
-            raise Misconfigured(
-                "GRIFFEL_MASTER_KEY must be 32 bytes in base64; make one with: openssl rand -base64 32"
-            )
+            raise Misconfigured("GRIFFEL_MASTER_KEY must be 32 bytes in base64; make one with: openssl rand -base64 32")
 
     def wrap(self, epoch: int, key: bytes | bytearray) -> bytes:
         """Wrap under the one root."""

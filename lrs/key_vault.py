@@ -98,9 +98,7 @@ class KeyVault:
     Call `start` before anything else; every method is for the event loop, the store works in a thread of its own.
     """
 
-    def __init__(
-        self, store: VaultStore, provider: KeyProvider, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, store: VaultStore, provider: KeyProvider, *, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._provider = provider
         self._clock = clock
@@ -121,7 +119,7 @@ class KeyVault:
     async def start(self) -> None:
         """Make what is missing, load the epoch key and the secrets, take the lease.
 
-        Raises Misconfigured or Damaged when the root is missing or does not fit, Busy when the database does not answer.
+        Raises Misconfigured or Damaged when the root is missing or does not fit, Busy when the database is away.
         """
         await self._in_thread(self._load)
         self._renewing = asyncio.create_task(self._keep_lease())
@@ -200,13 +198,12 @@ class KeyVault:
         Someone new gets a key for the purpose and year in the same transaction.
         """
         wanted = list(dict.fromkeys(identifiers))
-        found = self.remembered(wanted)
-        if found is None:
-            found, keys = await self._in_thread(self._mint, wanted, year, purpose)
-            _remember(self._pseudonyms, found.items(), PEOPLE_KEPT_MAX)
-            _remember(
-                self._sealing, (((owner, purpose, year), key) for owner, key in keys.items()), CIPHERS_KEPT_MAX
-            )
+        remembered = self.remembered(wanted)
+        if remembered is not None:
+            return remembered
+        found, keys = await self._in_thread(self._mint, wanted, year, purpose)
+        _remember(self._pseudonyms, found.items(), PEOPLE_KEPT_MAX)
+        _remember(self._sealing, (((owner, purpose, year), key) for owner, key in keys.items()), CIPHERS_KEPT_MAX)
         return found
 
     async def find_pseudonym(self, identifier: str) -> bytes | None:

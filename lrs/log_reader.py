@@ -236,7 +236,7 @@ class PostgresReader:
 
     def _execute(self, text: str, parameters: tuple[Any, ...]) -> list[Row]:
         try:
-            rows = self._connection().execute(text, parameters, prepare=True).fetchall()  # type: ignore[arg-type]
+            rows = self._connection().execute(text, parameters, prepare=True).fetchall()
         except psycopg.OperationalError as error:
             raise Busy("the database does not answer; try again") from error
         return [tuple([value.bytes if isinstance(value, UUID) else value for value in row]) for row in rows]

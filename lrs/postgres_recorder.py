@@ -1,4 +1,4 @@
-"""The log on PostgreSQL: the eventsourcing library's recorder, with positions from the head row and our tables beside it.
+"""The log on PostgreSQL: the eventsourcing library's recorder, positions from the head row, our tables beside it.
 
 What differs from the library's: a position is given by `log_head` under the table's lock (its own sequence leaves a gap
 at each rollback), rows go in as parallel arrays, nothing is retried here (a repeated insert whose first answer was lost
@@ -8,20 +8,32 @@ would look like a conflict), and one transaction carries many requests.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from psycopg import Cursor, pq
+from psycopg import Connection, Cursor, pq
 from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
-from lrs.appending import DocumentPut, KnownStatement, Outcome, PersonStateRow, Request, Rows, Stream, TermRow, settle, write_group
+from lrs.appending import (
+    DocumentPut,
+    KnownStatement,
+    Outcome,
+    PersonStateRow,
+    Request,
+    Rows,
+    Stream,
+    TermRow,
+    settle,
+    write_group,
+)
 from lrs.sql import script, split_script
 
 CHANNEL = "griffel_log"
@@ -89,15 +101,14 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
             if cursor.execute("SELECT to_regclass('log_head') AS found").fetchone() != {"found": None}:
                 return
             for statement in split_script(script("log_postgres")):
-                cursor.execute(SQL(statement))  # type: ignore[arg-type]
+                cursor.execute(SQL(statement))
 
     # ── the library's interface ───────────────────────────────────────────────────────────────────────────────────
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
         if not stored_events:
             return None
-        with self.datastore.transaction(commit=True) as cursor:
-            cursor.row_factory = tuple_row
+        with self._transaction() as cursor:
             tables = PostgresTables(cursor)
             position, stored_us, now_us = tables.lock()
             rows = Rows()
@@ -106,7 +117,15 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
                 stored_us = max(now_us, stored_us + 1)
                 originator_id = _id_bytes(event.originator_id)
                 rows.events.append(
-                    (position, originator_id, event.originator_version, event.topic, originator_id, stored_us, event.state)
+                    (
+                        position,
+                        originator_id,
+                        event.originator_version,
+                        event.topic,
+                        originator_id,
+                        stored_us,
+                        event.state,
+                    )
                 )
             try:
                 tables.insert(rows, position, stored_us)
@@ -156,10 +175,15 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
         position: int | None = self._select("SELECT max(position) FROM events", ())[0][0]
         return position
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Cursor[tuple[Any, ...]]]:
+        """Run a transaction whose rows are tuples; the library's are dictionaries."""
+        with self.datastore.get_connection() as connection, connection.transaction():
+            yield cast("Connection[Any]", connection).cursor(row_factory=tuple_row)
+
     def _select(self, text: str, parameters: tuple[Any, ...]) -> list[Any]:
-        with self.datastore.transaction(commit=False) as cursor:
-            cursor.row_factory = tuple_row
-            cursor.execute(SQL(text), parameters, prepare=True)  # type: ignore[arg-type]
+        with self._transaction() as cursor:
+            cursor.execute(SQL(text), parameters, prepare=True)
             return cursor.fetchall()
 
     # ── ours ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,16 +193,14 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
 
         Raises the library's persistence errors when the transaction fails; then nothing of the group is written.
         """
-        with self.datastore.transaction(commit=True) as cursor:
-            cursor.row_factory = tuple_row
+        with self._transaction() as cursor:
             tables = PostgresTables(cursor)
             tables.lock()
             return write_group(tables, requests)
 
     def settle(self) -> int:
         """Write the oldest unsettled statements into the lists, in a transaction of its own; give how many."""
-        with self.datastore.transaction(commit=True) as cursor:
-            cursor.row_factory = tuple_row
+        with self._transaction() as cursor:
             tables = PostgresTables(cursor)
             tables.lock()
             return settle(tables)
@@ -207,9 +229,7 @@ class PostgresTables:
         return self._head
 
     def advance(self) -> int:
-        rows = self._rows(
-            "UPDATE log_head SET stored_us = greatest(stored_us, %s) RETURNING stored_us", self._head[2]
-        )
+        rows = self._rows("UPDATE log_head SET stored_us = greatest(stored_us, %s) RETURNING stored_us", self._head[2])
         stored_us: int = rows[0][0]
         return stored_us
 
@@ -246,7 +266,7 @@ class PostgresTables:
             "WHERE e.originator_version = 1 AND e.originator_id = ANY(%s)",
             [UUID(bytes=one) for one in originator_ids],
         )
-        return {row[0].bytes: KnownStatement(*row[1:5], bool(row[5]), row[6]) for row in rows}
+        return {row[0].bytes: KnownStatement(row[1], row[2], row[3], row[4], bool(row[5]), row[6]) for row in rows}
 
     def insert(self, rows: Rows, position: int, stored_us: int) -> None:
         columns = list(zip(*rows.events, strict=True))
@@ -331,7 +351,9 @@ class PostgresTables:
             )
 
     def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
-        rows = self._rows("SELECT document_key, revision FROM document WHERE document_key = ANY(%s)", list(document_keys))
+        rows = self._rows(
+            "SELECT document_key, revision FROM document WHERE document_key = ANY(%s)", list(document_keys)
+        )
         return {bytes(row[0]): row[1] for row in rows}
 
     def put_document(self, put: DocumentPut, now_us: int) -> None:
@@ -352,7 +374,7 @@ class PostgresTables:
         self._run("DELETE FROM document WHERE document_key = ANY(%s)", list(document_keys))
 
     def _run(self, text: str, *parameters: Any) -> None:
-        self._cursor.execute(SQL(text), parameters, prepare=True)  # type: ignore[arg-type]
+        self._cursor.execute(SQL(text), parameters, prepare=True)
 
     def _rows(self, text: str, *parameters: Any) -> list[Any]:
         self._run(text, *parameters)

@@ -158,7 +158,9 @@ class StatementReader:
         rows = await self._log.statements_at([position for position, _ in found])
         opened = await self._open([SealedStatement.read(*rows[position]) for position, _ in found])
         own = dict(found)
-        visible = [one for one in opened if _may_see(caller, one) and (not own[one.position] or self._fits(one, cursor))]
+        visible = [
+            one for one in opened if _may_see(caller, one) and (not own[one.position] or self._fits(one, cursor))
+        ]
         await self._shape(visible, cursor.format, cursor.languages)
         blobs = {sha2: blob for one in visible for sha2, blob in one.blobs.items()} if cursor.attachments else {}
         newest_us = max((one.stored_us for one in visible), default=0)
@@ -227,7 +229,7 @@ class StatementReader:
         ciphers = {}
         missing: list[KeyId] = []
         for one in sealed:
-            for key in one.keys():
+            for key in one.key_ids():
                 if key not in ciphers:
                     ciphers[key] = cipher = self._vault.opening_key(key)
                     if cipher is None:

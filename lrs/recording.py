@@ -237,7 +237,7 @@ class StatementRecorder:
             position, originator_id, stored_us, state, _ = row
             one = clashing[originator_id]
             sealed = SealedStatement.read(position, originator_id, stored_us, state)
-            ciphers = await self._vault.for_opening(sealed.keys())
+            ciphers = await self._vault.for_opening(sealed.key_ids())
             opened = open_statement(sealed, ciphers, self._vault.secrets.placeholder_pepper)
             if opened is None or not opened.intact or not equal_statements(opened.statement, one.statement):
                 raise Conflict("a different statement with this id is stored", pointer=f"/{one.index}/id")
@@ -282,4 +282,3 @@ def _refuse_repeated(ids: Sequence[str]) -> None:
     if len(set(lowered)) < len(lowered):
         repeated: Any = next(index for index, one in enumerate(lowered) if one in lowered[:index])
         raise InvalidInput("the same id stands twice in this request", f"/{repeated}/id")
-

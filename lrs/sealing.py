@@ -37,7 +37,7 @@ from schemas.envelope import (
     split_parts,
     unpad,
 )
-from schemas.people import ERASED_HOME_PAGE, Json, Naming, Named, put_back, take_out
+from schemas.people import ERASED_HOME_PAGE, Json, Named, Naming, put_back, take_out
 
 SCHEMA = 1
 NONCES_DRAWN = 256
@@ -217,7 +217,7 @@ class SealedStatement:
         """Split a record. Raises MalformedRecord."""
         return cls(position, originator_id, stored_us, list(split_parts(state)))
 
-    def keys(self) -> Iterator[KeyId]:
+    def key_ids(self) -> Iterator[KeyId]:
         """Give every key that opening this asks for."""
         return (key_of(part) for part in self.parts if part.header.owner != NOBODY)
 
@@ -239,71 +239,102 @@ class OpenedStatement:
     intact: bool
 
 
+class _Opening:
+    """What has been opened of a record so far."""
+
+    def __init__(self, sealed: SealedStatement, ciphers: Mapping[KeyId, AESGCM | None]) -> None:
+        self._binding = sealed.originator_id
+        self._ciphers = ciphers
+        self._content_key: bytes | None = None
+        self._shares: list[bytes] | None = []
+        self._body: SealedPart | None = None
+        self.joint: SealedPart | None = None
+        self.slots: dict[int, Json] = {}
+        self.result: Any = None
+        self.alive: set[bytes] = set()
+        self.intact = True
+        for part in sealed.parts:
+            if part.header.part == Part.BODY:
+                self._body = part
+            elif part.header.part == Part.JOINT:
+                self.joint = part
+            else:
+                self._take(part)
+
+    def _take(self, part: SealedPart) -> None:
+        cipher, kind = self._ciphers[key_of(part)], part.header.part
+        if cipher is None:
+            self.intact = False
+            if kind == Part.SHARE:
+                self._shares = None
+            return
+        plain = open_part(cipher, part, self._binding)
+        self.alive.add(part.header.owner)
+        if kind == Part.PERSON:
+            self.slots.update((slot, agent) for slot, _, agent in orjson.loads(plain))
+        elif kind == Part.WRAP:
+            self._content_key = plain
+        elif kind == Part.SHARE and self._shares is not None:
+            self._shares.append(plain)
+        elif kind == Part.RESULT:
+            self.result = orjson.loads(plain)
+
+    def content(self) -> Json | None:
+        """Open the body; None when nobody is left whose key opens it."""
+        body = self._body
+        if body is None:
+            raise Damaged("a statement's record has no body")
+        if body.header.owner == NOBODY:
+            cipher = AESGCM(self._content_key) if self._content_key is not None else None
+        else:
+            cipher = self._ciphers[key_of(body)]
+        if cipher is None:
+            return None
+        if body.header.owner != NOBODY:
+            self.alive.add(body.header.owner)
+        content: Json = orjson.loads(open_part(cipher, body, self._binding))
+        return content
+
+    def signatures(self) -> Json | None:
+        """Open the joint part; None when the key of someone it names is gone."""
+        if self.joint is None or not self._shares:
+            return None
+        moved: Json = orjson.loads(open_part(AESGCM(_sum(self._shares)), self.joint, self._binding))
+        return moved
+
+    def placeholder(self, pepper: bytes, slot: int) -> Json:
+        """Give the identity of someone erased, and remember that somebody is."""
+        self.intact = False
+        return _placeholder(pepper, self._binding, slot)
+
+
 def open_statement(
     sealed: SealedStatement, ciphers: Mapping[KeyId, AESGCM | None], placeholder_pepper: bytes
 ) -> OpenedStatement | None:
     """Open what can be opened; None when the body is dead, because all principals are erased."""
-    binding = sealed.originator_id
-    body: SealedPart | None = None
-    joint: SealedPart | None = None
-    content_key: bytes | None = None
-    slots: dict[int, Json] = {}
-    alive: set[bytes] = set()
-    shares: list[bytes] | None = []
-    result: bytes | None = None
-    intact = True
-    for part in sealed.parts:
-        kind = part.header.part
-        if kind == Part.BODY:
-            body = part
-            continue
-        if kind == Part.JOINT:
-            joint = part
-            continue
-        cipher = ciphers[key_of(part)]
-        if cipher is None:
-            intact = False
-            if kind == Part.SHARE:
-                shares = None
-            continue
-        plain = open_part(cipher, part, binding)
-        alive.add(part.header.owner)
-        if kind == Part.PERSON:
-            slots.update((slot, agent) for slot, _, agent in orjson.loads(plain))
-        elif kind == Part.WRAP:
-            content_key = plain
-        elif kind == Part.SHARE and shares is not None:
-            shares.append(plain)
-        elif kind == Part.RESULT:
-            result = plain
-    if body is None:
-        raise Damaged("a statement's record has no body")
-    opener = (content_key and AESGCM(content_key)) if body.header.owner == NOBODY else ciphers[key_of(body)]
-    if not opener:
+    opening = _Opening(sealed, ciphers)
+    content = opening.content()
+    if content is None:
         return None
-    content = orjson.loads(open_part(opener, body, binding))
-    if body.header.owner != NOBODY:
-        alive.add(body.header.owner)
     statement: Json = content["statement"]
     blobs: dict[str, Json] = content.get("blobs", {})
-
-    def placeholder(slot: int) -> Json:
-        nonlocal intact
-        intact = False
-        return _placeholder(placeholder_pepper, binding, slot)
-
-    put_back(statement, slots, placeholder)
-    if result is not None:
-        statement["result"] = orjson.loads(result)
-    if joint is not None:
-        if shares:
-            moved = orjson.loads(open_part(AESGCM(_sum(shares)), joint, binding))
-            statement["attachments"] = [*statement["attachments"], *moved["attachments"]]
-            blobs = {**blobs, **moved["blobs"]}
+    put_back(statement, opening.slots, partial(opening.placeholder, placeholder_pepper))
+    if opening.result is not None:
+        statement["result"] = opening.result
+    if opening.joint is not None:
+        if (moved := opening.signatures()) is not None:
+            statement["attachments"] += moved["attachments"]
+            blobs = blobs | moved["blobs"]
         if not statement["attachments"]:
             del statement["attachments"]
     return OpenedStatement(
-        sealed.position, sealed.stored_us, statement, content["action"], blobs, frozenset(alive), intact
+        sealed.position,
+        sealed.stored_us,
+        statement,
+        content["action"],
+        blobs,
+        frozenset(opening.alive),
+        opening.intact,
     )
 
 

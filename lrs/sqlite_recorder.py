@@ -22,7 +22,18 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
-from lrs.appending import DocumentPut, KnownStatement, Outcome, PersonStateRow, Request, Rows, Stream, TermRow, settle, write_group
+from lrs.appending import (
+    DocumentPut,
+    KnownStatement,
+    Outcome,
+    PersonStateRow,
+    Request,
+    Rows,
+    Stream,
+    TermRow,
+    settle,
+    write_group,
+)
 from lrs.sql import script, split_script
 from projections.statement_index import unpack_terms
 
@@ -72,7 +83,9 @@ def open_datastore(path: Path) -> SQLiteDatastore:
 class SQLiteLogRecorder(SQLiteApplicationRecorder):
     """Recorder of the log on SQLite. `clock` gives µs since 1970."""
 
-    def __init__(self, datastore: SQLiteDatastore, *, clock: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(
+        self, datastore: SQLiteDatastore, *, clock: Callable[[], int] = lambda: time.time_ns() // 1000
+    ) -> None:
         self._clock = clock
         super().__init__(datastore, events_table_name="events")
 
@@ -81,9 +94,7 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
 
     # ── the library's interface ───────────────────────────────────────────────────────────────────────────────────
 
-    def _insert_events(
-        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **_: Any
-    ) -> Sequence[int] | None:
+    def _insert_events(self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
         if not stored_events:
             return None
         tables = SQLiteTables(c, self._clock)
@@ -144,7 +155,9 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
         with self.datastore.transaction(commit=False) as c:
             c.execute(text, (first, _LARGEST if stop is None else stop, *topics, limit))
             return [
-                Notification(id=row[0], originator_id=UUID(bytes=row[1]), originator_version=row[2], topic=row[3], state=row[4])
+                Notification(
+                    id=row[0], originator_id=UUID(bytes=row[1]), originator_version=row[2], topic=row[3], state=row[4]
+                )
                 for row in c.fetchall()
             ]
 
@@ -256,14 +269,18 @@ class SQLiteTables:
         # In the order of the lists, so that neighbours share a page.
         if packed_terms:
             terms = [(term, at, source) for packed, at, source in packed_terms for term in unpack_terms(packed)]
-            self._cursor.executemany("INSERT OR IGNORE INTO term (term, position, source) VALUES (?,?,?)", sorted(terms))
+            self._cursor.executemany(
+                "INSERT OR IGNORE INTO term (term, position, source) VALUES (?,?,?)", sorted(terms)
+            )
         if people:
             self._cursor.executemany(
                 "INSERT OR IGNORE INTO event_people (pseudonym, position) VALUES (?,?)", sorted(people)
             )
 
     def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
-        return dict(self._among("SELECT document_key, revision FROM document WHERE document_key IN (??)", document_keys))
+        return dict(
+            self._among("SELECT document_key, revision FROM document WHERE document_key IN (??)", document_keys)
+        )
 
     def put_document(self, put: DocumentPut, now_us: int) -> None:
         self._cursor.execute(

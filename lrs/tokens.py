@@ -22,7 +22,7 @@ from lrs.errors import Busy, NotAuthenticated
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 KEYS_AGE_S = 600.0
 REFRESH_AGE_S = 10.0
-"""How soon keys are fetched again for a token whose key is unknown: a flood of such tokens must not flood the issuer."""
+"""How soon keys are fetched again for a token of an unknown key: a flood of those must not flood the issuer."""
 FETCH_S = 5.0
 DOCUMENT_BYTES_MAX = 1024 * 1024
 SKEW_S = 60

@@ -174,6 +174,6 @@ class PostgresVault:
 
     def _execute(self, text: str, parameters: Sequence[Any]) -> psycopg.Cursor[tuple[Any, ...]]:
         try:
-            return self._connection.execute(text, parameters, prepare=True)  # type: ignore[arg-type]
+            return self._connection.execute(text, parameters, prepare=True)
         except psycopg.OperationalError as error:
             raise Busy("the key vault's database does not answer") from error

@@ -127,7 +127,7 @@ def _has_more(channel: socket.socket) -> bool:
 
 
 def _settle(recorder: LogRecorder) -> int:
-    """Write statements into the lists while nobody waits, or because too many have gathered; give what is left to do."""
+    """Write statements into the lists, while nobody waits or because too many have gathered; give what is left."""
     try:
         while recorder.settle() == SETTLE_STATEMENTS_MAX:
             continue
@@ -161,7 +161,7 @@ def _write(recorder: LogRecorder, requests: list[Request]) -> list[Outcome]:
 
 
 def main(arguments: Sequence[str] = sys.argv[1:], *, open_place: Callable[[str], LogRecorder] = open_recorder) -> None:
-    """Run the writer: `python -m lrs.writer FD`, the place on standard input so that no password is in the argument list."""
+    """Run `python -m lrs.writer FD`, the place on standard input: a password must not be in the argument list."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0o077)

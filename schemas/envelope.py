@@ -1,8 +1,9 @@
 """A sealed record as bytes: what stands in the log, on Kafka and in backups, bit for bit the same.
 
-A record is a sequence of *parts*. Each part is one AES-256-GCM box with a fixed header in front:
+A record is a sequence of *parts*. Each is one AES-256-GCM box with a fixed header in front:
 
-    magic 1 | algorithm 1 | tenant 4 | purpose 1 | year 2 | part 1 | owner 16 | key version 2 | schema 2 | nonce 12 | box
+    magic 1 | algorithm 1 | tenant 4 | purpose 1 | year 2 | part 1 | owner 16 | key version 2 | schema 2 |
+    nonce 12 | box
 
 The header and the event's originator id are the associated data, so a box moved to another event, owner, purpose
 or part does not open. Position, time and topic are left out on purpose: the bytes do not change when a record is

@@ -1,9 +1,9 @@
 """Canaries: values that occur nowhere else, sent in every place where a person can stand, and looked for on every disk.
 
 A *canary* is a value with the name of the position it was sent in. `Canary` makes them and knows every *form* in which
-one might lie somewhere: as it is, in other letter cases, in base64 (at each of its three alignments, in both alphabets),
-in hexadecimal, percent-encoded, JSON-escaped, in UTF-16, and as a plain digest, cut off or whole. A `Hit` is a form of a
-canary, found. Bytes that look like gzip or zlib are unpacked and searched too.
+one might lie somewhere: as it is, in other letter cases, in base64 (at each of its three alignments, in both
+alphabets), in hexadecimal, percent-encoded, JSON-escaped, in UTF-16, and as a plain digest, cut off or whole. A `Hit`
+is a form of a canary, found. Bytes that look like gzip or zlib are unpacked and searched too.
 
 The search: the first eight bytes of each form are a number; so is each run of eight bytes of a file, at eight
 alignments. Whether the two sets of numbers meet is one pass over the file, however many forms there are, and only where

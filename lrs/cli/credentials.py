@@ -44,7 +44,7 @@ def credentials() -> None:
 def create(
     settings: Settings, scopes: tuple[str, ...], label: str, purpose: str, authority: str | None, *, as_json: bool
 ) -> None:
-    """Make a credential. Its secret is shown this once and kept only as a hash.
+    r"""Make a credential. Its secret is shown this once and kept only as a hash.
 
     \b
     For an LMS that posts and reads everything:   griffel credentials create --scope all --label "our Moodle"

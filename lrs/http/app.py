@@ -40,8 +40,16 @@ EXPOSED = ", ".join(
     ("ETag", "Last-Modified", "Content-Length", "Retry-After", "WWW-Authenticate", VERSION_HEADER, CONSISTENT_HEADER)
 )
 ALLOWED = ", ".join(
-    ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Accept-Language", VERSION_HEADER)
-    + ("X-Experience-API-Hash", "Content-Transfer-Encoding")
+    (
+        "Authorization",
+        "Content-Type",
+        "If-Match",
+        "If-None-Match",
+        "Accept-Language",
+        VERSION_HEADER,
+        "X-Experience-API-Hash",
+        "Content-Transfer-Encoding",
+    )
 )
 
 COMMON_HEADERS = {
@@ -97,8 +105,7 @@ class Resource:
         self._busy += 1
         call: Call | None = None
         try:
-            if self._busy > REQUESTS_AT_ONCE_MAX:
-                raise Busy("too many requests at once; nothing was done, try again")
+            self._refuse_overload()
             call = await open_call(request, self._services.limits)
             headers = call.headers  # type: ignore[assignment]
             response = await self._answer(call)
@@ -119,6 +126,10 @@ class Resource:
             response.headers[VERSION_HEADER] = answer_version(headers)
             await self._mark(response)
         return response
+
+    def _refuse_overload(self) -> None:
+        if self._busy > REQUESTS_AT_ONCE_MAX:
+            raise Busy("too many requests at once; nothing was done, try again")
 
     async def _answer(self, call: Call) -> web.StreamResponse:
         handler = self._handlers.get(call.method)

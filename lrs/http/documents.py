@@ -15,9 +15,9 @@ from lrs.http.call import Call
 from lrs.http.statements import http_date, read_agent, read_timestamp
 from lrs.reading import microseconds
 from schemas.errors import InvalidInput
+from schemas.iri import check_iri
 from schemas.json_input import parse_json
 from schemas.people import Json
-from schemas.iri import check_iri
 from schemas.statement import check_uuid
 
 ID_CHARACTERS_MAX = 4_000

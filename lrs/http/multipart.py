@@ -28,7 +28,7 @@ class StatementParts:
         if "boundary=" not in call.headers.get("Content-Type", ""):
             raise InvalidInput("multipart/mixed needs a `boundary` in its Content-Type", "")
         try:
-            self._reader = MultipartReader(call.headers, call.request.content)  # type: ignore[arg-type]
+            self._reader = MultipartReader(call.headers, call.request.content)
         except ValueError as error:
             raise InvalidInput(_BROKEN, "") from error
 
@@ -82,7 +82,12 @@ class StatementParts:
 
 
 async def answer_with_attachments(
-    call: Call, content: object, statements: Sequence[Json], blobs: dict[str, Json], store: Attachments, marks: dict[str, str]
+    call: Call,
+    content: object,
+    statements: Sequence[Json],
+    blobs: dict[str, Json],
+    store: Attachments,
+    marks: dict[str, str],
 ) -> web.StreamResponse:
     """Stream an answer: the JSON first, then the bytes of every attachment the store holds, each once."""
     boundary = secrets.token_hex(16)

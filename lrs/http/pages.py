@@ -49,10 +49,12 @@ PAGE_HEADERS = {
 }
 
 STATEMENT = """\
-{"actor": {"account": {"homePage": "https://school.example",
-                             "name": "ada"}},
-       "verb": {"id": "http://adlnet.gov/expapi/verbs/experienced"},
-       "object": {"id": "https://school.example/welcome"}}"""
+{
+    "actor": {"account": {"homePage": "https://school.example",
+                          "name": "ada"}},
+    "verb": {"id": "http://adlnet.gov/expapi/verbs/experienced"},
+    "object": {"id": "https://school.example/welcome"}
+  }"""
 
 
 @dataclass(frozen=True, slots=True)

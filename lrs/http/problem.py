@@ -55,16 +55,13 @@ STATUS_BY_ERROR: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
     (Busy, HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
     (Misconfigured, HTTPStatus.SERVICE_UNAVAILABLE, "misconfigured"),
     (Damaged, HTTPStatus.INTERNAL_SERVER_ERROR, "damaged"),
+    (GriffelError, HTTPStatus.INTERNAL_SERVER_ERROR, "failed"),
 )
 
 
 def problem(error: Exception) -> web.Response:
     """Give the answer to an error of ours."""
-    for kind, status, name in STATUS_BY_ERROR:
-        if isinstance(error, kind):
-            break
-    else:
-        raise error
+    status, name = next((status, name) for kind, status, name in STATUS_BY_ERROR if isinstance(error, kind))
     body: dict[str, object] = {"type": TYPE_PREFIX + name, "title": status.phrase, "status": status.value}
     body["detail"] = error.detail if isinstance(error, (InvalidInput, GriffelError)) else status.phrase
     pointer = getattr(error, "pointer", None)

@@ -11,11 +11,10 @@ import orjson
 from aiohttp import web
 
 from lrs.credentials import Scope
-from lrs.errors import GriffelError, NotAllowed, NotFound
+from lrs.errors import GriffelError, NotFound
 from lrs.http.app import Services, add_common_headers
 from lrs.http.call import CONSISTENT_HEADER, VERSION_HEADER, Call
 from lrs.http.multipart import MULTIPART, StatementParts, answer_with_attachments
-from lrs.http.problem import UnsupportedType
 from lrs.reading import Page, StatementFilter, timestamp
 from lrs.recording import Attached
 from lrs.signatures import SIGNATURE_BYTES_MAX, SIGNATURE_TYPE, SIGNATURE_USAGE, verify_signature

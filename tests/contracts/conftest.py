@@ -10,7 +10,7 @@ import pytest
 from lrs.log_reader import LogReader
 from lrs.vault_store import PostgresVault, SQLiteVault, VaultStore
 
-from .log_places import LogPlace, Recorder
+from .log_places import LISTS, LogPlace, Recorder, Settling
 
 KINDS = ("sqlite", "postgres")
 
@@ -25,9 +25,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> LogPlace:
 
 
 @pytest.fixture
-def recorder(place: LogPlace) -> Iterator[Recorder]:
+def recorder(request: pytest.FixtureRequest, place: LogPlace) -> Iterator[Recorder]:
+    """A recorder of the log; `lists_now_or_later` says when it writes into the posting lists."""
     recorder = place.recorder()
-    yield recorder
+    yield Settling(recorder) if getattr(request, "param", LISTS[0]) == LISTS[1] else recorder
     recorder.datastore.close()  # type: ignore[attr-defined]
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
+import pytest
 
 from lrs import postgres_recorder, sqlite_recorder
 from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent, Outcome, PersonStateRow, Request
@@ -19,7 +20,9 @@ from lrs.log_reader import LogReader, PostgresReader, SQLiteReader, StatementQue
 from schemas.envelope import Part, clear_part, join_parts
 from schemas.events import STATEMENT_RECORDED
 
-TABLES = ("events", "statement", "term", "voiding", "event_people", "person_state", "blob", "document", "blob_chunk")
+LISTS = ("lists later", "lists at once")
+lists_now_or_later = pytest.mark.parametrize("recorder", LISTS, indirect=True)
+"""Runs a test with statements that the posting lists do not hold yet, and with those that they hold."""
 STATE = join_parts([clear_part(Part.BODY, bytes(16), b"sealed")])
 EVERYTHING = 2**63 - 1
 
@@ -30,6 +33,8 @@ class Recorder(Protocol):
     def create_table(self) -> None: ...
 
     def write(self, requests: Sequence[Request]) -> list[Outcome]: ...
+
+    def settle(self) -> int: ...
 
     def insert_events(self, stored_events: Sequence[Any]) -> Sequence[int] | None: ...
 
@@ -76,13 +81,6 @@ class LogPlace:
             cursor = other.execute(text.replace("?", "%s"), parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def empty(self) -> None:
-        """Take everything out, so that one database serves many small examples."""
-        for table in TABLES:
-            if not (table == "blob_chunk" and self.kind == "sqlite"):
-                self.sql(f"DELETE FROM {table}")
-        self.sql("UPDATE log_head SET position = 0, stored_us = 0")
-
 
 def open_recorder(place: str) -> Recorder:
     """The recorder for a place, as another process opens it."""
@@ -108,8 +106,9 @@ def name(text: str) -> bytes:
     return text.encode().ljust(16, b"\0")[:16]
 
 
-def pack(terms: Iterable[int]) -> bytes:
-    return b"".join(struct.pack(">q", term) for term in terms)
+def term(number: int) -> bytes:
+    """The 8 bytes of a term: a hash, as terms are."""
+    return hashlib.sha256(b"term %d" % number).digest()[:8]
 
 
 def event(stream: bytes, version: int = 1, people: Iterable[bytes] = (), **more: Any) -> NewEvent:
@@ -117,7 +116,22 @@ def event(stream: bytes, version: int = 1, people: Iterable[bytes] = (), **more:
     return NewEvent(stream, version, "something_happened", stream, STATE, tuple(people), **more)
 
 
-def statement(  # noqa: D103
+class Settling:
+    """A recorder that writes statements into the posting lists at once, not when there is time."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def write(self, requests: Sequence[Request]) -> list[Outcome]:
+        outcomes = self._recorder.write(requests)
+        self._recorder.settle()
+        return outcomes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recorder, name)
+
+
+def statement(
     statement_id: str,
     *terms: int,
     refers_to: str | None = None,
@@ -126,7 +140,7 @@ def statement(  # noqa: D103
     record_key: bytes | None = None,
 ) -> NewEvent:
     target = refers_to or voids
-    entry = IndexEntry(pack(terms), name(target) if target else None, name(voids) if voids else None)
+    entry = IndexEntry(b"".join(map(term, terms)), name(target) if target else None, name(voids) if voids else None)
     named = tuple(name(one) for one in people)
     return NewEvent(name(statement_id), 1, STATEMENT_RECORDED, record_key or name("key"), STATE, named, entry)
 
@@ -155,7 +169,8 @@ def changed(outcome: Outcome) -> Changed:
 
 def found(reader: LogReader, *terms: int, ascending: bool = True, limit: int = 1000) -> list[int]:
     """The positions that a filter by all these terms gives."""
-    positions, _ = reader.positions(StatementQuery(terms, 0, EVERYTHING, ascending, limit))
+    numbers = tuple(int.from_bytes(term(one), signed=True) for one in terms)
+    positions, _ = reader.positions(StatementQuery(numbers, 0, EVERYTHING, ascending, limit))
     return [position for position, _ in positions]
 
 
