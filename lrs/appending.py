@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -119,27 +119,35 @@ class Rows(msgspec.Struct):
     voided_positions: list[int] = []
 
 
+Referrer = tuple[int, bytes, bytes]
+"""(position, originator id, the target it refers to)"""
+
+
+class LookedUp(NamedTuple):
+    """What deciding a group of appends takes: the head and the clock, and what is known of what the group names."""
+
+    position: int
+    stored_us: int
+    now_us: int
+    known: set[Stream]
+    states: list[PersonStateRow]
+    referrers: list[Referrer]
+    voidings: set[bytes]
+
+
 class LogTables(Protocol):
     """The log's tables inside a transaction that holds the log's lock."""
 
-    def head(self) -> tuple[int, int, int]:
-        """Give (position, stored µs, the clock's µs)."""
-        ...
-
-    def known_streams(self, streams: Sequence[Stream]) -> set[Stream]:
-        """Give those of the streams that the log has."""
+    def look_up(self, streams: Sequence[Stream], people: Sequence[bytes], statements: Sequence[bytes]) -> LookedUp:
+        """Give all that deciding a group takes, in as few questions as the database allows."""
         ...
 
     def person_states(self, people: Sequence[bytes]) -> list[PersonStateRow]:
         """Give the states of people, of those who have one."""
         ...
 
-    def pending_voidings(self, originator_ids: Sequence[bytes]) -> set[bytes]:
-        """Give those that were asked to be voided."""
-        ...
-
-    def referrers(self, targets: Sequence[bytes]) -> list[tuple[int, bytes, bytes]]:
-        """Give (position, originator id, target) of the statements that refer to a target."""
+    def referrers(self, targets: Sequence[bytes]) -> list[Referrer]:
+        """Give the statements that refer to a target."""
         ...
 
     def known_statements(self, originator_ids: Sequence[bytes]) -> dict[bytes, KnownStatement]:
@@ -182,26 +190,29 @@ class LogTables(Protocol):
 class Group:
     """One group of append requests inside the log's transaction."""
 
-    def __init__(self, tables: LogTables) -> None:
+    def __init__(self, tables: LogTables, requests: Sequence[AppendRequest]) -> None:
         self._tables = tables
+        self._requests = requests
         self._rows = Rows()
-        self._position, self._stored_us, self._now_us = tables.head()
         self._fresh: dict[bytes, KnownStatement] = {}
         self._looked_up: dict[bytes, KnownStatement | None] = {}
-
-    def append(self, requests: Sequence[AppendRequest]) -> list[Appended | Changed]:
-        """Take each request whole or hand it back; write; give the outcomes in the order of the requests."""
-        tables = self._tables
         events = [event for request in requests for event in request.events]
-        taken = tables.known_streams([(event.originator_id, event.version) for event in events])
-        people = list({person for event in events for person in event.people})
+        self._seen = tables.look_up(
+            [(event.originator_id, event.version) for event in events],
+            list({person for event in events for person in event.people}),
+            [event.originator_id for event in events if event.entry is not None],
+        )
+        self._position, self._stored_us, self._now_us = self._seen[:3]
+
+    def append(self) -> list[Appended | Changed]:
+        """Take each request whole or hand it back; write; give the outcomes in the order of the requests."""
         states: dict[bytes, list[PersonStateRow]] = {}
-        for row in tables.person_states(people):
+        for row in self._seen.states:
             states.setdefault(row[0], []).append(row)
-        outcomes = [self._take(request, taken, states) for request in requests]
+        outcomes = [self._take(request, self._seen.known, states) for request in self._requests]
         self._link()
         if self._rows.events:
-            tables.insert(self._rows, self._position, self._stored_us)
+            self._tables.insert(self._rows, self._position, self._stored_us)
         return [Appended(*one, self._stored_us) if isinstance(one, tuple) else one for one in outcomes]
 
     def _take(
@@ -245,17 +256,17 @@ class Group:
         fresh = self._fresh
         if not fresh:
             return
-        new_ids = list(fresh)
         inherits = [one for one, entry in fresh.items() if entry.target is not None]
         for originator_id in inherits:
             self._inherit(fresh[originator_id].position, self._chain(originator_id))
-        referrers = self._tables.referrers(new_ids)
-        for position, referrer, target in referrers:
+        for position, referrer, target in self._seen.referrers:
+            if target not in fresh:
+                continue
             passed_on = [fresh[target], *self._chain(target)]
             self._inherit(position, passed_on)
             for further in self._referrers_of(referrer):
                 self._inherit(further, passed_on)
-        self._void(self._tables.pending_voidings(new_ids))
+        self._void(self._seen.voidings & fresh.keys())
 
     def _inherit(self, position: int, sources: Iterable[KnownStatement]) -> None:
         self._rows.terms += [(source.terms, position, source.position) for source in sources]
@@ -374,7 +385,7 @@ Outcome = Appended | Changed | DocumentsChanged | Advanced | Failed
 def write_group(tables: LogTables, requests: Sequence[Request]) -> list[Outcome]:
     """Carry out requests on tables whose lock is held: appends as one group, then documents, then the watermark."""
     appends = [one for one in requests if isinstance(one, AppendRequest)]
-    appended: Iterator[Appended | Changed] = iter(Group(tables).append(appends) if appends else ())
+    appended: Iterator[Appended | Changed] = iter(Group(tables, appends).append() if appends else ())
     outcomes: list[Outcome] = []
     for request in requests:
         if isinstance(request, AppendRequest):

@@ -100,7 +100,7 @@ class Credentials:
         self._vault = vault
         self._clock = clock
         self._keyed = KeyedHash(vault.secrets.credential_pepper).digest
-        self._verified: dict[bytes, tuple[float, Caller | None]] = {}
+        self._verified: dict[str, tuple[float, Caller]] = {}
 
     async def create(
         self,
@@ -139,30 +139,29 @@ class Credentials:
             raise NotFound("there is no such credential, or it is revoked already")
         self._verified.clear()
 
-    async def caller(self, key: str, secret: str) -> Caller | None:
-        """Give who presents this key and secret, None if nobody does. Takes the same time for unknown keys."""
-        memory_key = self._keyed(f"{key}\0{secret}".encode())
-        known = self._verified.get(memory_key)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
+    def remembered(self, presented: str) -> Caller | None:
+        """Give the caller if exactly this was presented and verified moments ago. Never blocks."""
+        known = self._verified.get(presented)
+        return known[1] if known is not None and known[0] > time.monotonic() else None
+
+    async def caller(self, key: str, secret: str, presented: str) -> Caller | None:
+        """Give who presents this key and secret, None if nobody does. Takes the same time for unknown keys.
+
+        presented is the header that held them; who is verified is remembered by it for VERIFIED_S.
+        """
         blind = self._blind(key)
         rows = await self._vault.with_store(lambda store: store.rows("credential", blind))
         expected = bytes(rows[0][1]) if rows else bytes(32)
         fits = hmac.compare_digest(self._hash(secret), expected)
-        caller: Caller | None = None
-        if fits and rows and rows[0][5] is None:
-            credential = self._read(rows[0])
-            caller = Caller(blind, credential.authority, credential.scopes, credential.purpose)
-        if len(self._verified) >= VERIFIED_KEPT_MAX:
-            self._verified.clear()
-        self._verified[memory_key] = (time.monotonic() + VERIFIED_S, caller)
+        if not fits or not rows or rows[0][5] is not None:
+            return None
+        credential = self._read(rows[0])
+        caller = Caller(blind, credential.authority, credential.scopes, credential.purpose)
+        now = time.monotonic()
+        self._verified = {one: known for one, known in self._verified.items() if known[0] > now}
+        if len(self._verified) < VERIFIED_KEPT_MAX:
+            self._verified[presented] = (now + VERIFIED_S, caller)
         return caller
-
-    def remembered(self, key: str, secret: str) -> Caller | None:
-        """Give the caller if this credential was verified moments ago, without waiting for anything."""
-        memory_key = self._keyed(f"{key}\0{secret}".encode())
-        known = self._verified.get(memory_key)
-        return known[1] if known is not None and known[0] > time.monotonic() else None
 
     def _read(self, row: Any) -> Credential:
         blind, _, scopes, purpose, created_us, revoked_us, sealed = row

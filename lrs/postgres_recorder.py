@@ -16,17 +16,19 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from psycopg import Connection, Cursor, pq
+from psycopg import Connection, pq
 from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import tuple_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL
 
 from lrs.appending import (
     DocumentPut,
     KnownStatement,
+    LookedUp,
     Outcome,
     PersonStateRow,
+    Referrer,
     Request,
     Rows,
     Stream,
@@ -81,7 +83,6 @@ def open_datastore(url: str, *, connections: int = 1) -> PostgresDatastore:
         pool_size=connections,
         connect_timeout=CONNECT_TIMEOUT_S,
         idle_in_transaction_session_timeout=10.0,
-        pre_ping=True,
     )
 
 
@@ -108,9 +109,9 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
         if not stored_events:
             return None
-        with self._transaction() as cursor:
-            tables = PostgresTables(cursor)
-            position, stored_us, now_us = tables.lock()
+        with self._transaction() as connection:
+            tables = PostgresTables(connection)
+            position, stored_us, now_us = tables.head()
             rows = Rows()
             for event in stored_events:
                 position += 1
@@ -176,15 +177,20 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
         return position
 
     @contextmanager
-    def _transaction(self) -> Iterator[Cursor[tuple[Any, ...]]]:
+    def _transaction(self) -> Iterator[Connection[tuple[Any, ...]]]:
         """Run a transaction whose rows are tuples; the library's are dictionaries."""
-        with self.datastore.get_connection() as connection, connection.transaction():
-            yield cast("Connection[Any]", connection).cursor(row_factory=tuple_row)
+        with self.datastore.get_connection() as pooled:
+            connection = cast("Connection[Any]", pooled)
+            connection.row_factory = tuple_row
+            try:
+                with connection.transaction():
+                    yield connection
+            finally:
+                connection.row_factory = dict_row
 
     def _select(self, text: str, parameters: tuple[Any, ...]) -> list[Any]:
-        with self._transaction() as cursor:
-            cursor.execute(SQL(text), parameters, prepare=True)
-            return cursor.fetchall()
+        with self._transaction() as connection:
+            return connection.execute(SQL(text), parameters, prepare=True).fetchall()
 
     # ── ours ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,71 +199,87 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
 
         Raises the library's persistence errors when the transaction fails; then nothing of the group is written.
         """
-        with self._transaction() as cursor:
-            tables = PostgresTables(cursor)
-            tables.lock()
-            return write_group(tables, requests)
+        with self._transaction() as connection:
+            return write_group(PostgresTables(connection), requests)
 
     def settle(self) -> int:
         """Write the oldest unsettled statements into the lists, in a transaction of its own; give how many."""
-        with self._transaction() as cursor:
-            tables = PostgresTables(cursor)
-            tables.lock()
-            return settle(tables)
+        with self._transaction() as connection:
+            return settle(PostgresTables(connection))
+
+
+_HEAD = "SELECT position, stored_us, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM log_head"
+_KNOWN_STREAMS = (
+    "SELECT e.originator_id, e.originator_version FROM events e "
+    "JOIN unnest(%s::uuid[], %s::bigint[]) AS asked (id, version) "
+    "ON e.originator_id = asked.id AND e.originator_version = asked.version"
+)
+_PERSON_STATES = "SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym = ANY(%s)"
+_REFERRERS = (
+    "SELECT s.position, e.originator_id, s.target FROM statement s JOIN events e ON e.position = s.position "
+    "WHERE s.target = ANY(%s)"
+)
+_VOIDINGS = "SELECT target FROM voiding WHERE target = ANY(%s)"
 
 
 class PostgresTables:
-    """The log's tables in an open PostgreSQL transaction."""
+    """The log's tables in an open PostgreSQL transaction that holds the log's lock.
 
-    def __init__(self, cursor: Cursor[Any]) -> None:
-        self._cursor = cursor
-        self._head = (0, 0, 0)
-        cursor.adapters.register_dumper(BigInts, _BigIntsDumper)
+    What can be asked or told together goes in one round trip (the protocol's pipeline).
+    """
 
-    def lock(self) -> tuple[int, int, int]:
-        """Take the log's lock, so that positions are committed in order; give the head."""
+    def __init__(self, connection: Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+        connection.adapters.register_dumper(BigInts, _BigIntsDumper)
+        self._cursor = connection.cursor()
+        # So that positions are committed in order: the lock is held until the transaction ends.
         self._cursor.execute("LOCK TABLE events IN EXCLUSIVE MODE", prepare=False)
-        self._head = self._rows(
-            "SELECT position, stored_us, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM log_head"
-        )[0]
-        return self._head
 
     def now_us(self) -> int:
-        return self._head[2]
+        return int(self._rows(_HEAD)[0][2])
 
     def head(self) -> tuple[int, int, int]:
-        return self._head
+        """Give (position, stored µs, the server's clock's µs)."""
+        position, stored_us, now_us = self._rows(_HEAD)[0]
+        return position, stored_us, now_us
+
+    def look_up(self, streams: Sequence[Stream], people: Sequence[bytes], statements: Sequence[bytes]) -> LookedUp:
+        ids, versions = [UUID(bytes=one) for one, _ in streams], [version for _, version in streams]
+        with self._connection.pipeline():
+            head, known, states, referrers, voidings = (
+                self._connection.execute(SQL(text), parameters, prepare=True)
+                for text, parameters in (
+                    (_HEAD, ()),
+                    (_KNOWN_STREAMS, (ids, versions)),
+                    (_PERSON_STATES, (list(people),)),
+                    (_REFERRERS, (list(statements),)),
+                    (_VOIDINGS, (list(statements),)),
+                )
+            )
+        position, stored_us, now_us = head.fetchall()[0]
+        return LookedUp(
+            position,
+            stored_us,
+            now_us,
+            {(row[0].bytes, row[1]) for row in known},
+            [(row[0], row[1], row[2]) for row in states],
+            [(row[0], row[1].bytes, row[2]) for row in referrers],
+            {row[0] for row in voidings},
+        )
 
     def advance(self) -> int:
-        rows = self._rows("UPDATE log_head SET stored_us = greatest(stored_us, %s) RETURNING stored_us", self._head[2])
+        rows = self._rows(
+            "UPDATE log_head SET stored_us = greatest(stored_us, "
+            "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint) RETURNING stored_us"
+        )
         stored_us: int = rows[0][0]
         return stored_us
 
-    def known_streams(self, streams: Sequence[Stream]) -> set[Stream]:
-        rows = self._rows(
-            "SELECT e.originator_id, e.originator_version FROM events e "
-            "JOIN unnest(%s::uuid[], %s::bigint[]) AS asked (id, version) "
-            "ON e.originator_id = asked.id AND e.originator_version = asked.version",
-            [UUID(bytes=one) for one, _ in streams],
-            [version for _, version in streams],
-        )
-        return {(row[0].bytes, row[1]) for row in rows}
-
     def person_states(self, people: Sequence[bytes]) -> list[PersonStateRow]:
-        rows = self._rows("SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym = ANY(%s)", list(people))
-        return [(bytes(row[0]), row[1], row[2]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in self._rows(_PERSON_STATES, list(people))]
 
-    def pending_voidings(self, originator_ids: Sequence[bytes]) -> set[bytes]:
-        rows = self._rows("SELECT target FROM voiding WHERE target = ANY(%s)", list(originator_ids))
-        return {bytes(row[0]) for row in rows}
-
-    def referrers(self, targets: Sequence[bytes]) -> list[tuple[int, bytes, bytes]]:
-        rows = self._rows(
-            "SELECT s.position, e.originator_id, s.target FROM statement s JOIN events e ON e.position = s.position "
-            "WHERE s.target = ANY(%s)",
-            list(targets),
-        )
-        return [(row[0], row[1].bytes, bytes(row[2])) for row in rows]
+    def referrers(self, targets: Sequence[bytes]) -> list[Referrer]:
+        return [(row[0], row[1].bytes, row[2]) for row in self._rows(_REFERRERS, list(targets))]
 
     def known_statements(self, originator_ids: Sequence[bytes]) -> dict[bytes, KnownStatement]:
         rows = self._rows(
@@ -269,6 +291,10 @@ class PostgresTables:
         return {row[0].bytes: KnownStatement(row[1], row[2], row[3], row[4], bool(row[5]), row[6]) for row in rows}
 
     def insert(self, rows: Rows, position: int, stored_us: int) -> None:
+        with self._connection.pipeline():
+            self._insert(rows, position, stored_us)
+
+    def _insert(self, rows: Rows, position: int, stored_us: int) -> None:
         columns = list(zip(*rows.events, strict=True))
         self._run(
             "INSERT INTO events (position, originator_id, originator_version, topic, record_key, stored_us, state) "

@@ -25,8 +25,10 @@ from eventsourcing.sqlite import (
 from lrs.appending import (
     DocumentPut,
     KnownStatement,
+    LookedUp,
     Outcome,
     PersonStateRow,
+    Referrer,
     Request,
     Rows,
     Stream,
@@ -193,15 +195,26 @@ class SQLiteTables:
         return self._clock()
 
     def head(self) -> tuple[int, int, int]:
+        """Give (position, stored µs, the clock's µs)."""
         position, stored_us = self._rows("SELECT position, stored_us FROM log_head")[0]
         return position, stored_us, self._clock()
+
+    def look_up(self, streams: Sequence[Stream], people: Sequence[bytes], statements: Sequence[bytes]) -> LookedUp:
+        voidings = self._among("SELECT target FROM voiding WHERE target IN (??)", statements)
+        return LookedUp(
+            *self.head(),
+            self._known_streams(streams),
+            self.person_states(people),
+            self.referrers(statements),
+            {row[0] for row in voidings},
+        )
 
     def advance(self) -> int:
         self._cursor.execute("UPDATE log_head SET stored_us = max(stored_us, ?)", (self._clock(),))
         stored_us: int = self._rows("SELECT stored_us FROM log_head")[0][0]
         return stored_us
 
-    def known_streams(self, streams: Sequence[Stream]) -> set[Stream]:
+    def _known_streams(self, streams: Sequence[Stream]) -> set[Stream]:
         versions: dict[int, list[bytes]] = {}
         for originator_id, version in streams:
             versions.setdefault(version, []).append(originator_id)
@@ -217,10 +230,7 @@ class SQLiteTables:
         rows = self._among("SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym IN (??)", people)
         return [tuple(row) for row in rows]
 
-    def pending_voidings(self, originator_ids: Sequence[bytes]) -> set[bytes]:
-        return {row[0] for row in self._among("SELECT target FROM voiding WHERE target IN (??)", originator_ids)}
-
-    def referrers(self, targets: Sequence[bytes]) -> list[tuple[int, bytes, bytes]]:
+    def referrers(self, targets: Sequence[bytes]) -> list[Referrer]:
         rows = self._among("SELECT position, target FROM statement WHERE target IN (??)", targets)
         return [
             (row[0], self._rows("SELECT originator_id FROM events WHERE position = ?", row[0])[0][0], row[1])

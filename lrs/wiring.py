@@ -11,6 +11,7 @@ from pathlib import Path
 from lrs.activities import ActivityCatalogue
 from lrs.attachments import Attachments, BlobFolder, BlobStore, BlobTable
 from lrs.config import Mode, Settings
+from lrs.consistency import check_vault_fits
 from lrs.credentials import Credentials
 from lrs.documents import Documents
 from lrs.event_log import EventLog
@@ -89,6 +90,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         tokens = TokenVerifier(settings.oidc_issuer, settings.oidc_audience) if settings.oidc_issuer else None
         catalogue = ActivityCatalogue(log, vault)
         try:
+            await check_vault_fits(log, vault)
             await attachments.sweep(log.known_blobs)
             yield Services(
                 log=log,

@@ -16,6 +16,7 @@ from lrs.errors import GriffelError
 
 LOCK_WAIT_S = 10.0
 LOCK_POLL_S = 0.1
+KEY_CHARACTERS = 20
 _PLACES = ("mode", "data", "database_url", "keys_url", "keys_dir", "master_key")
 
 
@@ -73,7 +74,10 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     from rich.console import Console  # noqa: PLC0415  keeps `griffel --help` quick
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table("key", "label", "scopes", "purpose", "made", "revoked")
+    table = Table()
+    table.add_column("key", no_wrap=True, min_width=KEY_CHARACTERS)
+    for name in ("label", "scopes", "purpose", "made", "revoked"):
+        table.add_column(name)
     for one in found:
         revoked = _day(one["revoked_us"]) if one["revoked_us"] else ""
         table.add_row(

@@ -189,7 +189,10 @@ def answer_version(headers: Mapping[str, str]) -> str:
 
 async def authenticate(headers: Mapping[str, str], credentials: Credentials, bearer: BearerCaller | None) -> Caller:
     """Give who is calling. Raises NotAuthenticated (xAPI Communication 4.0)."""
-    kind, _, token = headers.get("Authorization", "").partition(" ")
+    presented = headers.get("Authorization", "")
+    if (known := credentials.remembered(presented)) is not None:
+        return known
+    kind, _, token = presented.partition(" ")
     kind = kind.lower()
     if kind == BASIC:
         try:
@@ -197,7 +200,7 @@ async def authenticate(headers: Mapping[str, str], credentials: Credentials, bea
         except (binascii.Error, UnicodeDecodeError):
             raise NotAuthenticated("HTTP Basic needs key:secret in base64") from None
         if colon:
-            caller = credentials.remembered(key, secret) or await credentials.caller(key, secret)
+            caller = await credentials.caller(key, secret, presented)
             if caller is not None:
                 return caller
         raise NotAuthenticated("key or secret is wrong, or revoked")
