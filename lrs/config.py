@@ -51,7 +51,7 @@ class Settings:
     oidc_issuer: str = _setting("", "OpenID Connect issuer whose bearer tokens are taken.")
     oidc_audience: str = _setting("griffel", "What the tokens' `aud` must name.")
     body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest JSON body, in bytes.", minimum=1024)
-    attachments_bytes_max: int = _setting(256 * 1024 * 1024, "Largest attachment, in bytes.", minimum=1024)
+    attachments_bytes_max: int = _setting(256 * 1024 * 1024, "Most bytes of attachments in one request.", minimum=1024)
     statements_max: int = _setting(5_000, "Most statements in one batch.", minimum=1)
     log_level: str = _setting("info", "error, warning, info or debug.")
 

@@ -13,6 +13,7 @@ statements compared (decisions 7 and 11).
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,8 @@ from schemas.statement import equal_statements
 LOOKS_MAX = 10
 """How often a request is looked at again before it is given back as busy."""
 
+SEALED_AT_ONCE = 100
+"""How many statements are sealed before the event loop gets a turn."""
 FIRST_VERSION = 1
 ALL_PURPOSES = 0
 
@@ -175,6 +178,8 @@ class StatementRecorder:
                 )
             )
             sources.append(one)
+            if len(sources) % SEALED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if one.voids is not None and not one.voiding_known and one.voids not in voided:
                 voided.add(one.voids)
                 events.append(self._voiding(one.voids))

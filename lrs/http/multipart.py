@@ -25,6 +25,7 @@ class StatementParts:
 
     def __init__(self, call: Call) -> None:
         self._limits = call.limits
+        self._attachment_bytes_left = call.limits.attachments_bytes_max
         if "boundary=" not in call.headers.get("Content-Type", ""):
             raise InvalidInput("multipart/mixed needs a `boundary` in its Content-Type", "")
         try:
@@ -40,11 +41,17 @@ class StatementParts:
         media_type = part.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise InvalidInput("the first part must be the statements, as application/json", "")
-        return b"".join([piece async for piece in self._pieces(part, self._limits.body_bytes_max)])
+        size = 0
+        pieces: list[bytes] = []
+        async for piece in self._pieces(part):
+            size += len(piece)
+            if size > self._limits.body_bytes_max:
+                raise TooLarge(f"the statements may have {self._limits.body_bytes_max} bytes", "")
+            pieces.append(piece)
+        return b"".join(pieces)
 
     async def attachments(self) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
         """Give each further part: the hash it declares and its bytes, to be read before the next one."""
-        left = self._limits.attachments_bytes_max
         count = 0
         while (part := await self._next()) is not None:
             count += 1
@@ -55,7 +62,7 @@ class StatementParts:
                 raise InvalidInput(f"each part after the first needs the header {HASH_HEADER}", "")
             if part.headers.get(ENCODING_HEADER, "").strip().lower() != "binary":
                 raise InvalidInput(f"each part after the first needs the header {ENCODING_HEADER}: binary", "")
-            yield declared.strip().lower(), self._pieces(part, left)
+            yield declared.strip().lower(), self._attachment(part)
 
     async def _next(self) -> BodyPartReader | None:
         try:
@@ -66,8 +73,14 @@ class StatementParts:
             raise InvalidInput("a part may not be multipart itself", "")
         return part
 
-    async def _pieces(self, part: BodyPartReader, bytes_max: int) -> AsyncIterator[bytes]:
-        size = 0
+    async def _attachment(self, part: BodyPartReader) -> AsyncIterator[bytes]:
+        async for piece in self._pieces(part):
+            self._attachment_bytes_left -= len(piece)
+            if self._attachment_bytes_left < 0:
+                raise TooLarge(f"a request may carry {self._limits.attachments_bytes_max} bytes of attachments", "")
+            yield piece
+
+    async def _pieces(self, part: BodyPartReader) -> AsyncIterator[bytes]:
         while True:
             try:
                 piece = await part.read_chunk(PIECE_BYTES)
@@ -75,9 +88,6 @@ class StatementParts:
                 raise InvalidInput(_BROKEN, "") from error
             if not piece:
                 return
-            size += len(piece)
-            if size > bytes_max:
-                raise TooLarge(f"this part may have {bytes_max} bytes", "")
             yield bytes(piece)
 
 

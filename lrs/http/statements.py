@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from email.utils import formatdate
@@ -25,6 +26,8 @@ from schemas.people import Json
 from schemas.statement import check_agent, check_statement, check_uuid, normalise_statement, parse_timestamp
 
 MORE_PATH = "/xapi/statements/more/"
+CHECKED_AT_ONCE = 100
+"""How many statements are checked before the event loop gets a turn."""
 FORMATS = ("ids", "exact", "canonical")
 ONE_STATEMENT = ("statementId", "voidedStatementId")
 WITH_ONE = ("format", "attachments")
@@ -74,13 +77,13 @@ class StatementResource:
         call.caller.must(Scope.STATEMENTS_WRITE)
         if call.media_type == "application/json":
             content = await call.json()
-            statements, prefix = self._checked(call, content, put_id)
+            statements, prefix = await self._checked(call, content, put_id)
             _refuse_missing(statements, {}, prefix)
             return await self._append(call, statements, Attached(), single=prefix == "")
         if call.media_type != MULTIPART:
             raise InvalidInput("statements come as application/json or multipart/mixed", "")
         parts = StatementParts(call)
-        statements, prefix = self._checked(call, parse_json(await parts.statements()), put_id)
+        statements, prefix = await self._checked(call, parse_json(await parts.statements()), put_id)
         blobs: dict[str, Json] = {}
         recorded = False
         try:
@@ -93,7 +96,7 @@ class StatementResource:
                     await self._services.attachments.discard(blob)
         return ids
 
-    def _checked(self, call: Call, content: Any, put_id: str | None) -> tuple[list[Json], str]:
+    async def _checked(self, call: Call, content: Any, put_id: str | None) -> tuple[list[Json], str]:
         """Check every statement of a request; give them, and what pointers into them begin with."""
         if put_id is not None or not isinstance(content, list):
             statements, prefix = [content], ""
@@ -104,6 +107,8 @@ class StatementResource:
         for index, statement in enumerate(statements):
             check_statement(statement, call.version, f"/{index}" if prefix else "")
             normalise_statement(statement)
+            if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
+                await asyncio.sleep(0)
         if put_id is not None:
             given = statements[0].setdefault("id", put_id)
             if given.lower() != put_id.lower():
