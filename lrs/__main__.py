@@ -46,7 +46,7 @@ class Griffel(click.Group):
     version=None, package_name="griffel", prog_name="griffel", message=f"griffel {version('griffel')}"
 )
 def main(**_: Any) -> None:
-    r"""Griffel: a learning record store for people who must be able to forget.
+    """Griffel: a learning record store for people who must be able to forget.
 
     \b
     Start one:          griffel serve

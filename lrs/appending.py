@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from schemas.envelope import Part, clear_part
+from schemas.envelope import Part, clear_part, join_parts
 from schemas.events import STATEMENT_VOIDED
 
 CHAIN_STATEMENTS_MAX = 64
@@ -179,7 +179,7 @@ class LogTables(Protocol):
         ...
 
     def put_document(self, put: DocumentPut, now_us: int) -> None:
-        """Write a document, over what was there."""
+        """Write a document, over what was there, with a revision that it never had (`next_revision`)."""
         ...
 
     def delete_documents(self, document_keys: Sequence[bytes]) -> None:
@@ -220,6 +220,8 @@ class Group:
     ) -> Changed | tuple[int, tuple[int, ...]]:
         streams = [(event.originator_id, event.version) for event in request.events]
         known = tuple([index for index, stream in enumerate(streams) if stream in taken])
+        if not known and len(set(streams)) < len(streams):
+            known = tuple([index for index, stream in enumerate(streams) if stream in streams[:index]])
         now_true: tuple[PersonStateRow, ...] = ()
         if states:
             named = {person for event in request.events for person in event.people}
@@ -320,7 +322,7 @@ class Group:
             rows.voided_positions.append(statement.position)
             self._position += 1
             self._stored_us += 1
-            state = clear_part(Part.VOIDED, statement.record_key, statement.position.to_bytes(8))
+            state = join_parts([clear_part(Part.VOIDED, statement.record_key, statement.position.to_bytes(8))])
             rows.events.append(
                 (self._position, target, 2, STATEMENT_VOIDED, statement.record_key, self._stored_us, state)
             )
@@ -413,6 +415,11 @@ def write_documents(tables: LogTables, request: DocumentRequest) -> DocumentsCha
     if request.deletes:
         tables.delete_documents([one.document_key for one in request.deletes])
     return DocumentsChanged(now_us)
+
+
+def next_revision(put: DocumentPut, now_us: int) -> int:
+    """Give a document's new revision: later than before, also than one that was deleted meanwhile."""
+    return max(now_us, put.expected_revision + 1)
 
 
 def settle(tables: LogTables, limit: int = SETTLE_STATEMENTS_MAX) -> int:

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ CHUNK_BYTES = 64 * 1024 - 4
 """What a full chunk carries: with its length in front it fills 64 KiB."""
 BLOB_ID_BYTES = 16
 ORPHAN_AGE_S = 3600.0
+_BLOB_NAME = re.compile(rf"[0-9a-f]{{{2 * BLOB_ID_BYTES}}}")
 _MORE, _LAST = b"\x00", b"\x01"
 T = TypeVar("T")
 
@@ -93,7 +95,8 @@ class BlobFolder:
 
     def older_than(self, age_s: float) -> list[bytes]:
         before = time.time() - age_s
-        return [bytes.fromhex(path.name) for path in self._folder.glob("*/*") if path.stat().st_mtime <= before]
+        ours = [path for path in self._folder.glob("*/*") if _BLOB_NAME.fullmatch(path.name)]
+        return [bytes.fromhex(path.name) for path in ours if path.stat().st_mtime <= before]
 
     def _path(self, blob_id: bytes) -> Path:
         name = blob_id.hex()

@@ -26,13 +26,22 @@ class Mode(StrEnum):
     CLUSTER = "cluster"
 
 
-def _setting(default: Any, text: str, *, secret: bool = False, minimum: int | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "secret": secret, "minimum": minimum})
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    secret: bool = False,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    kept = {"help": text, "secret": secret, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata=kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an installation is told. Secrets have no flag: arguments are visible to every process of the machine."""
+    """What an installation is told. Give secrets by their variables: others on the machine can read its arguments."""
 
     mode: Mode = _setting(Mode.EMBEDDED, "embedded: SQLite, no server needed. cluster: PostgreSQL, many processes.")
     data: Path = _setting(Path("data"), "Folder for everything an embedded installation keeps.")
@@ -45,7 +54,7 @@ class Settings:
     )
     master_key: str = _setting("", "Root key as 32 bytes in base64, instead of key files.", secret=True)
     host: str = _setting("127.0.0.1", "Address to listen on.")
-    port: int = _setting(8080, "Port to listen on; 0 takes a free one.", minimum=0)
+    port: int = _setting(8080, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
     public_url: str = _setting("", "The address by which others reach this server, if it is another one.")
     cors_origin: str = _setting("*", "Which site's content may post from a browser; * for any.")
     oidc_issuer: str = _setting("", "OpenID Connect issuer whose bearer tokens are taken.")
@@ -53,7 +62,7 @@ class Settings:
     body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest JSON body, in bytes.", minimum=1024)
     attachments_bytes_max: int = _setting(256 * 1024 * 1024, "Most bytes of attachments in one request.", minimum=1024)
     statements_max: int = _setting(5_000, "Most statements in one batch.", minimum=1)
-    log_level: str = _setting("info", "error, warning, info or debug.")
+    log_level: str = _setting("info", "How much is logged.", choices=("error", "warning", "info", "debug"))
 
     def checked(self) -> Settings:
         """Give these settings if they fit together. Raises Misconfigured, naming the setting and the mend."""
@@ -100,7 +109,9 @@ def _option(setting: dataclasses.Field[Any]) -> Callable[[Any], Any]:
     if isinstance(default, Mode):
         kind, default = click.Choice([one.value for one in Mode]), default.value
     elif isinstance(default, int):
-        kind = click.IntRange(min=setting.metadata["minimum"])
+        kind = click.IntRange(setting.metadata["minimum"], setting.metadata["maximum"])
+    if setting.metadata["choices"]:
+        kind = click.Choice(setting.metadata["choices"], case_sensitive=False)
     convert = (lambda _, __, value: Mode(value)) if setting.name == "mode" else None
     return click.option(
         "--" + setting.name.replace("_", "-"),

@@ -38,6 +38,7 @@ QUEUE_EVENTS_MAX = 10_000
 QUEUE_BYTES_MAX = 64 * 1024 * 1024
 READER_THREADS = 4
 WRITER_START_S = 30.0
+DRAIN_S = 30.0
 RESTART_WAIT_S = 0.2
 RESTART_WAIT_MAX_S = 5.0
 WATERMARK_AGE_MAX_US = 1_000_000
@@ -94,10 +95,11 @@ class EventLog:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
         if self._writer is not None:
+            await self._writer.drain()
             await self._writer.close()
             self._writer = None
+        await asyncio.to_thread(self._threads.shutdown)
         self._reader.close()
-        self._threads.shutdown()
 
     @property
     def writable(self) -> bool:
@@ -284,11 +286,11 @@ class _WriterChannel(asyncio.Protocol):
         channel.process = process
         try:
             await asyncio.wait_for(asyncio.shield(channel.started), WRITER_START_S)
-        except TimeoutError as error:
-            await channel.close()
-            raise WriterGone("the writer did not start in time") from error
-        except WriterGone:
-            await channel.close()
+        except BaseException as error:
+            # Also when the start is given up half-way: no writer is left behind that nobody speaks to.
+            await asyncio.shield(asyncio.ensure_future(channel.close()))
+            if isinstance(error, TimeoutError):
+                raise WriterGone("the writer did not start in time") from error
             raise
         return channel
 
@@ -314,8 +316,13 @@ class _WriterChannel(asyncio.Protocol):
         self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 
+    async def drain(self) -> None:
+        """Wait until everything asked has been answered, or the writer is gone, at most DRAIN_S."""
+        if self._waiting:
+            await asyncio.wait([future for future, _, _ in self._waiting.values()], timeout=DRAIN_S)
+
     async def close(self) -> None:
-        """Close our end; the writer finishes what it has and ends."""
+        """Close our end, which ends the writer; what it has not answered is answered with WriterGone."""
         self._transport.close()
         await self._loop.run_in_executor(None, self.process.wait)
 

@@ -11,6 +11,7 @@ keys, `destroy` deletes that key.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from pathlib import Path
 from typing import Protocol
@@ -53,7 +54,7 @@ def _wrap(root: bytearray | bytes, epoch: int, key: bytes | bytearray) -> bytes:
 def _unwrap(root: bytearray | bytes, epoch: int, wrapped: bytes, where: str) -> bytearray:
     try:
         return bytearray(AESGCM(root).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _binding(epoch)))
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:
         raise Damaged(f"the key in {where} does not fit this vault") from error
 
 
@@ -75,14 +76,22 @@ class FileKeys:
         path = self._path(epoch)
         if not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(descriptor, os.urandom(KEY_BYTES))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._sync_folder()
+            self._make(path)
         return _wrap(self._root(epoch), epoch, key)
+
+    def _make(self, path: Path) -> None:
+        """Make a root, whole or not at all; when another process was first, its root stays."""
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, os.urandom(KEY_BYTES))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+        self._sync_folder()
 
     def unwrap(self, epoch: int, wrapped: bytes) -> bytearray:
         """Unwrap with the epoch's file."""

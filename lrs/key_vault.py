@@ -133,7 +133,7 @@ class KeyVault:
         self._pseudonyms.clear()
         self._epoch_cipher = None
         await self._in_thread(self._store.close)
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)
 
     @property
     def ready(self) -> bool:
@@ -148,7 +148,7 @@ class KeyVault:
             wrapped = self._provider.wrap(1, epoch_key)
             with store.transaction():
                 store.run("insert_vault", os.urandom(OWNER_BYTES))
-                store.run("insert_epoch", 1, wrapped, self._now_us())
+                store.run("insert_epoch", 1, wrapped, int(self._clock() * 1_000_000))
             _wipe(epoch_key)
         self._load_epoch()
         held = {name for name, *_ in store.rows("secrets")}
@@ -249,19 +249,22 @@ class KeyVault:
 
     def _mint_missing(self, identifiers: list[str], year: int, purpose: Purpose) -> dict[str, bytes]:
         with self._store.transaction():
+            self._store.lock_minting()
             self._pin_epoch()
-            fresh: dict[str, bytes] = {}
+            # Another process may have minted them, or one of their other forms, a moment ago.
+            found = self._look_up(identifiers)
             links: list[tuple[bytes, bytes, int, bytes]] = []
+            fresh: dict[str, bytes] = {}
             for identifier in identifiers:
                 hashed = sha1sum_identifier(identifier)
-                owner = (fresh.get(hashed) if hashed else None) or fresh.get(identifier) or os.urandom(OWNER_BYTES)
+                known = found.get(identifier) or fresh.get(identifier) or (fresh.get(hashed) if hashed else None)
+                owner = known or os.urandom(OWNER_BYTES)
                 for form in (identifier, hashed):
                     if form is not None:
                         fresh[form] = owner
                         wrapped = self._wrap(b"identifier " + owner, form.encode())
                         links.append((self.blinding.identifier(form), owner, self._epoch, wrapped))
-            # In one order everywhere, so that two servers that mint the same people cannot deadlock.
-            self._store.run_many("insert_identifier", sorted(links))
+            self._store.run_many("insert_identifier", links)
             minted = self._look_up(identifiers)
             self._insert_keys(sorted(set(minted.values())), purpose, year)
         return minted
@@ -332,12 +335,11 @@ class KeyVault:
         for owner, _, _, version, state, _, wrapped in self._store.rows("keys_of", int(purpose), year, among=owners):
             if bytes(owner) not in newest or newest[bytes(owner)][0].version < version:
                 newest[bytes(owner)] = (KeyId(bytes(owner), purpose, year, version), state, wrapped)
-        return {
-            owner: SealingKey(key.version, self._cipher(key, wrapped))
-            if state == KeyState.ACTIVE and wrapped is not None
-            else None
-            for owner, (key, state, wrapped) in newest.items()
-        }
+        sealing: dict[bytes, SealingKey | None] = {}
+        for owner, (key, state, wrapped) in newest.items():
+            cipher = self._living(key, state, wrapped)
+            sealing[owner] = SealingKey(key.version, cipher) if cipher is not None else None
+        return sealing
 
     def _keys_for_opening(self, keys: list[KeyId]) -> dict[KeyId, AESGCM | None]:
         groups: dict[tuple[int, int], list[bytes]] = {}
@@ -349,8 +351,7 @@ class KeyVault:
             for owner, _, _, version, state, _, wrapped in self._store.rows("keys_of", purpose, year, among=owners):
                 key = KeyId(bytes(owner), purpose, year, version)
                 if key in wanted:
-                    alive = state == KeyState.ACTIVE and wrapped is not None
-                    found[key] = self._cipher(key, wrapped) if alive else None
+                    found[key] = self._living(key, state, wrapped)
         if len(found) != len(wanted):
             raise Damaged("a key is missing from the vault although it was never destroyed")
         return found
@@ -369,14 +370,19 @@ class KeyVault:
     def _unwrap(self, binding: bytes, wrapped: bytes) -> bytearray:
         assert self._epoch_cipher is not None
         wrapped = bytes(wrapped)
-        plain = bytearray(len(wrapped) - NONCE_BYTES - TAG_BYTES)
+        plain = bytearray(max(0, len(wrapped) - NONCE_BYTES - TAG_BYTES))
         try:
             self._epoch_cipher.decrypt_into(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], binding, plain)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise Damaged("a row of the vault does not open with the epoch's key") from error
         return plain
 
-    def _cipher(self, key: KeyId, wrapped: bytes) -> AESGCM:
+    def _living(self, key: KeyId, state: int, wrapped: bytes | None) -> AESGCM | None:
+        """Give a key's cipher, None where it is destroyed or lost. Raises Damaged for a living key without bytes."""
+        if state != KeyState.ACTIVE:
+            return None
+        if wrapped is None:
+            raise Damaged("a key's bytes are missing from the vault although it was never destroyed")
         plain = self._unwrap(_key_binding(key), wrapped)
         cipher = AESGCM(plain)
         _wipe(plain)
@@ -425,9 +431,6 @@ class KeyVault:
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-    def _now_us(self) -> int:
-        return int(self._clock() * 1_000_000)
 
 
 def _key_binding(key: KeyId) -> bytes:

@@ -33,6 +33,7 @@ from lrs.appending import (
     Rows,
     Stream,
     TermRow,
+    next_revision,
     settle,
     write_group,
 )
@@ -74,7 +75,7 @@ class _BigIntsDumper(Dumper):
 def open_datastore(url: str, *, connections: int = 1) -> PostgresDatastore:
     """Open a datastore of the library on a `postgresql://` URL."""
     given = conninfo_to_dict(url)
-    return PostgresDatastore(
+    datastore = PostgresDatastore(
         dbname=str(given.get("dbname", "")),
         host=str(given.get("host", "")),
         port=str(given.get("port", "5432")),
@@ -84,6 +85,10 @@ def open_datastore(url: str, *, connections: int = 1) -> PostgresDatastore:
         connect_timeout=CONNECT_TIMEOUT_S,
         idle_in_transaction_session_timeout=10.0,
     )
+    # What else the URL says (sslmode and the like), which the library has no argument for.
+    assert isinstance(datastore.pool.kwargs, dict)
+    datastore.pool.kwargs |= {name: value for name, value in given.items() if name not in datastore.pool.kwargs}
+    return datastore
 
 
 class PostgresLogRecorder(PostgresApplicationRecorder):
@@ -391,7 +396,7 @@ class PostgresTables:
             put.scope,
             put.wide_scope,
             put.owner,
-            put.expected_revision + 1,
+            next_revision(put, now_us),
             now_us,
             put.sealed,
         )

@@ -77,7 +77,7 @@ def open_part(cipher: AESGCM, part: SealedPart, binding: bytes) -> bytes:
     """Open a part. Raises Damaged when key, header, binding and box do not belong together."""
     try:
         return unpad(cipher.decrypt(part.nonce, part.box, part.header_bytes + binding))
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:
         raise Damaged("a sealed part does not open with the key that its header names") from error
 
 
@@ -183,11 +183,14 @@ def _seal_signatures(
     """Move signatures out of the statement into a joint part; give the blobs that stay in the body."""
     statement = sealable.statement
     aside["attachments"] = statement["attachments"]
-    moved = [one for one in statement["attachments"] if one["sha2"] in sealable.signature_sha2s]
+    places = [place for place, one in enumerate(statement["attachments"]) if one["sha2"] in sealable.signature_sha2s]
+    moved = [statement["attachments"][place] for place in places]
     statement["attachments"] = [one for one in statement["attachments"] if one["sha2"] not in sealable.signature_sha2s]
     shares = {owners[one]: os.urandom(KEY_BYTES) for one in sorted(sealable.signed_people)}
     parts += [seal(Part.SHARE, owner, share) for owner, share in shares.items()]
-    plain = orjson.dumps({"attachments": moved, "blobs": {one["sha2"]: sealable.blobs[one["sha2"]] for one in moved}})
+    plain = orjson.dumps(
+        {"places": places, "attachments": moved, "blobs": {one["sha2"]: sealable.blobs[one["sha2"]] for one in moved}}
+    )
     header = Header(Algorithm.AES_256_GCM, Purpose.LEARNING, sealable.year, Part.JOINT, NOBODY, _NO_VERSION, SCHEMA)
     parts.append(seal_part(AESGCM(_sum(list(shares.values()))), header, sealable.originator_id, plain))
     return {sha2: blob for sha2, blob in sealable.blobs.items() if sha2 not in sealable.signature_sha2s}
@@ -323,7 +326,8 @@ def open_statement(
         statement["result"] = opening.result
     if opening.joint is not None:
         if (moved := opening.signatures()) is not None:
-            statement["attachments"] += moved["attachments"]
+            for place, attachment in zip(moved["places"], moved["attachments"], strict=True):
+                statement["attachments"].insert(place, attachment)
             blobs = blobs | moved["blobs"]
         if not statement["attachments"]:
             del statement["attachments"]

@@ -33,6 +33,7 @@ from lrs.appending import (
     Rows,
     Stream,
     TermRow,
+    next_revision,
     settle,
     write_group,
 )
@@ -297,7 +298,7 @@ class SQLiteTables:
             "INSERT INTO document (document_key, scope, wide_scope, owner, revision, updated_us, sealed) "
             "VALUES (?,?,?,?,?,?,?) ON CONFLICT (document_key) DO UPDATE SET owner = excluded.owner, "
             "revision = excluded.revision, updated_us = excluded.updated_us, sealed = excluded.sealed",
-            (put.document_key, put.scope, put.wide_scope, put.owner, put.expected_revision + 1, now_us, put.sealed),
+            (put.document_key, put.scope, put.wide_scope, put.owner, next_revision(put, now_us), now_us, put.sealed),
         )
 
     def delete_documents(self, document_keys: Sequence[bytes]) -> None:

@@ -50,6 +50,10 @@ class VaultStore(Protocol):
         """Keep rotation out until the transaction ends; give the newest epoch."""
         ...
 
+    def lock_minting(self) -> None:
+        """Keep every other minting of identities out until the transaction ends."""
+        ...
+
     def close(self) -> None:
         """Close the connection."""
         ...
@@ -107,6 +111,9 @@ class SQLiteVault:
 
     def share_epoch(self) -> int:
         return int(self._connection.execute("SELECT max(epoch) FROM epoch").fetchone()[0])
+
+    def lock_minting(self) -> None:
+        """Do nothing: the transaction began with the file's one write lock."""
 
     def close(self) -> None:
         self._connection.close()
@@ -167,6 +174,9 @@ class PostgresVault:
         row = self._execute("SELECT epoch FROM epoch ORDER BY epoch DESC LIMIT 1 FOR SHARE", ()).fetchone()
         assert row is not None
         return int(row[0])
+
+    def lock_minting(self) -> None:
+        self._execute("SELECT pg_advisory_xact_lock(4718)", ())
 
     def close(self) -> None:
         if self._open is not None:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from psycopg.conninfo import conninfo_to_dict
+
 from lrs.activities import ActivityCatalogue
 from lrs.attachments import Attachments, BlobFolder, BlobStore, BlobTable
 from lrs.config import Mode, Settings
@@ -37,14 +39,16 @@ def keys_folder(settings: Settings) -> Path:
     """Give the folder of the root keys.
 
     In cluster mode every server needs the same one, whatever its data folder is, and two clusters of one user need two:
-    so it is the user's own, by the name of the vault's database.
+    so it is the user's own, by the place of the vault's database.
     """
     if settings.keys_dir is not None:
         return settings.keys_dir
     if settings.mode is Mode.EMBEDDED:
         return settings.data / "keys"
+    given = conninfo_to_dict(settings.keys_url)
+    database = "\0".join(str(given.get(name, "")) for name in ("host", "port", "dbname"))
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return home / "griffel" / "keys" / hashlib.sha256(settings.keys_url.encode()).hexdigest()[:16]
+    return home / "griffel" / "keys" / hashlib.sha256(database.encode()).hexdigest()[:16]
 
 
 def vault_store(settings: Settings) -> VaultStore:

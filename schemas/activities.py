@@ -95,7 +95,7 @@ def preferred_languages(accept_language: str) -> list[str]:
                 weight = float(value)
             except ValueError:
                 continue
-        if tag and weight > 0:
+        if tag and 0 < weight <= 1:
             weighted.append((weight, tag.strip()))
     weighted.sort(key=lambda one: -one[0])
     return [tag for _, tag in weighted]

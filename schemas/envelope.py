@@ -131,8 +131,8 @@ def pad(plain: bytes) -> bytes:
 
 def unpad(padded: bytes) -> bytes:
     """Undo `pad`. Raises MalformedRecord when the length in front cannot be true."""
-    length = _LENGTH.unpack_from(padded)[0]
-    if length > len(padded) - 4:
+    length = _LENGTH.unpack_from(padded)[0] if len(padded) >= _LENGTH.size else 0
+    if length > len(padded) - _LENGTH.size:
         raise MalformedRecord("length in front of padded text exceeds it")
     return padded[4 : 4 + length]
 
@@ -165,6 +165,8 @@ def parse_part(part: bytes) -> SealedPart:
         raise MalformedRecord("part does not begin like one of ours")
     header = Header(algorithm, purpose, year, kind, owner, key_version, schema)
     body = HEADER_BYTES + (NONCE_BYTES if algorithm else 0)
+    if len(part) < body:
+        raise MalformedRecord("part ends inside its nonce")
     return SealedPart(header, part[:HEADER_BYTES], part[HEADER_BYTES:body], part[body:])
 
 

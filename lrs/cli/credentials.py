@@ -13,10 +13,12 @@ import click
 from lrs.config import Mode, Settings, with_settings
 from lrs.credentials import Scope
 from lrs.errors import GriffelError
+from schemas.envelope import Purpose
 
 LOCK_WAIT_S = 10.0
 LOCK_POLL_S = 0.1
 KEY_CHARACTERS = 20
+PURPOSES = [one.name.lower() for one in Purpose if one < Purpose.ACTIVITY]
 _PLACES = ("mode", "data", "database_url", "keys_url", "keys_dir", "master_key")
 
 
@@ -38,14 +40,20 @@ def credentials() -> None:
     help=f"What it may do; give it several times or separate with commas. One of: {', '.join(Scope)}.",
 )
 @click.option("--label", default="", help="What it is for, in your words.")
-@click.option("--purpose", default="learning", show_default=True, help="The purpose of whoever reads with it.")
+@click.option(
+    "--purpose",
+    default="learning",
+    show_default=True,
+    type=click.Choice(PURPOSES),
+    help="The purpose of whoever reads with it.",
+)
 @click.option("--authority", help="The agent (JSON) that its statements name as authority. Default: one of its own.")
 @click.option("--json", "as_json", is_flag=True, help='Print {"key": …, "secret": …} and nothing else.')
 @with_settings(*_PLACES)
 def create(
     settings: Settings, scopes: tuple[str, ...], label: str, purpose: str, authority: str | None, *, as_json: bool
 ) -> None:
-    r"""Make a credential. Its secret is shown this once and kept only as a hash.
+    """Make a credential. Its secret is shown this once and kept only as a hash.
 
     \b
     For an LMS that posts and reads everything:   griffel credentials create --scope all --label "our Moodle"

@@ -179,7 +179,7 @@ def demo(
     was answered, and how many statements there are.
 
     Exit codes: 0 played; 2 a wrong command line; 3 stopped before the end.
-    """  # noqa: D301 - \b keeps click from wrapping the examples
+    """
     start: datetime = how["start"]
     settings = TermSettings(
         seed=how["seed"],

@@ -185,7 +185,7 @@ def export(
     them are. With --resume, an export that was stopped goes on, and one that is complete adds what is new.
 
     Exit codes: 0 done; 2 a wrong command line; 3 stopped before the end.
-    """  # noqa: D301 - \b keeps click from wrapping the examples
+    """
     if how["resume"] is not None and not how["ascending"]:
         raise click.UsageError("--resume needs --ascending: what is new is at the end.")
     order = Order(

@@ -195,7 +195,7 @@ def import_statements(
     line number, place in the statement, status and reason, and the rest goes on.
 
     Exit codes: 0 all is in; 1 some statements were refused; 2 a wrong command line; 3 stopped before the end.
-    """  # noqa: D301 - \b keeps click from wrapping the examples
+    """
     if source.startswith(("http://", "https://")):
         try:
             source = endpoint_url(source)

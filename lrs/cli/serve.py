@@ -15,7 +15,7 @@ from lrs.logs import set_up_logs
 @click.command()
 @with_settings()
 def serve(settings: Settings) -> None:
-    r"""Run the record store.
+    """Run the record store.
 
     \b
     An installation without any other server, everything under ./data:

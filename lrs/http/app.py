@@ -55,6 +55,7 @@ ALLOWED = ", ".join(
 COMMON_HEADERS = {
     "Access-Control-Expose-Headers": EXPOSED,
     "Cache-Control": "no-store",
+    "Server": "Griffel",
     "X-Content-Type-Options": "nosniff",
 }
 

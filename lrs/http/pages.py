@@ -22,7 +22,7 @@ from aiohttp import web
 from jinja2 import DictLoader, StrictUndefined
 
 from lrs.errors import NotFound
-from lrs.http.assets import STATIC_PATH, asset_path, asset_response
+from lrs.http.assets import STATIC_PATH, asset_path, asset_response, assets
 from lrs.http.call import VERSION_HEADER, answer_version
 from lrs.http.health import READY_PATH, Health
 from lrs.http.problem import WrongMethod, problem
@@ -32,7 +32,12 @@ TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 ENDPOINT_PATH = "/xapi"
 ABOUT_PATH = "/xapi/about"
 CREDENTIAL_COMMAND = "griffel credentials create --scope all"
-DOCS = {"tutorial": "docs/tutorial", "how-to": "docs/how-to", "reference": "docs/reference", "why": "docs/explanation"}
+DOCS = {
+    "tutorial": "docs/tutorial.md",
+    "how-to": "docs/how-to",
+    "reference": "docs/reference",
+    "why": "docs/explanation",
+}
 """Where each kind of documentation stands in the project's own folder."""
 LATE_S = 5
 """A quiet log's watermark is moved every second (lrs/event_log.py): one that is older than this has stopped moving."""
@@ -72,7 +77,12 @@ PAGE_STATE = web.AppKey("PAGE_STATE", PageState)
 
 
 def setup_pages(app: web.Application, state: PageState) -> None:
-    """Add the pages and their assets. Goes last: whatever no other route takes is answered here, as not found."""
+    """Add the pages and their assets. Goes last: whatever no other route takes is answered here, as not found.
+
+    Every file is read here and now, so that no request waits for a disk and what is wrong with one stops the start.
+    """
+    assets()
+    languages()
     environment = aiohttp_jinja2.setup(
         app,
         loader=DictLoader(_template_texts()),
@@ -86,7 +96,7 @@ def setup_pages(app: web.Application, state: PageState) -> None:
     install_words(environment)
     environment.globals["asset_path"] = asset_path
     for name in environment.list_templates():
-        environment.get_template(name)  # a template that does not parse stops the start, not a reader
+        environment.get_template(name)
     app[PAGE_STATE] = state
     app.router.add_route("*", "/", _first_page)
     app.router.add_route("*", STATIC_PATH + "{name}", _static)
@@ -253,7 +263,5 @@ def curl_post(endpoint: str) -> str:
 def curl_read(endpoint: str) -> str:
     """Give a command for a shell that reads the newest statement, once KEY and SECRET are filled in."""
     return (
-        "curl -u 'KEY:SECRET' \\\n"
-        f"  -H '{VERSION_HEADER}: 2.0.0' \\\n"
-        f"  {shlex.quote(endpoint + '/statements?limit=1')}"
+        f"curl -u 'KEY:SECRET' \\\n  -H '{VERSION_HEADER}: 2.0.0' \\\n  {shlex.quote(endpoint + '/statements?limit=1')}"
     )

@@ -98,7 +98,7 @@ def write_events(place: str, requests: int, size: int) -> list[tuple[int, tuple[
     return told
 
 
-# ------------------------------------------------------------------------------------------------------- what goes in
+# --------------------------------------------------------------------------------------------------------- what goes in
 
 
 def name(text: str) -> bytes:
@@ -164,7 +164,7 @@ def changed(outcome: Outcome) -> Changed:
     return outcome
 
 
-# ------------------------------------------------------------------------------------------------------ what comes out
+# ------------------------------------------------------------------------------------------------------- what comes out
 
 
 def found(reader: LogReader, *terms: int, ascending: bool = True, limit: int = 1000) -> list[int]:

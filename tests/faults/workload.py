@@ -1,7 +1,7 @@
 """A load of concurrent posts, and what of it is in the log afterwards.
 
-A *post* is one request: a single statement, a batch, or a statement with an attachment. It is *answered* when a 2xx came
-back; when the connection broke first, nobody knows what became of it (*unknown*) until it is looked for.
+A *post* is one request: a single statement, a batch, or a statement with an attachment. It is *answered* when a 2xx
+came back; when the connection broke first, nobody knows what became of it (*unknown*) until it is looked for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -27,7 +28,7 @@ from tests.services import Griffel
 Json = dict[str, Any]
 
 CLIENTS = 16
-BATCH_STATEMENTS_MAX = 40
+BATCH_STATEMENTS_MAX = 25
 ATTACHMENT_BYTES = 100_000
 REQUEST_BOUND_S = 30
 
@@ -55,23 +56,29 @@ class Post:
         if not self.attachment:
             return content, "application/json"
         digest = hashlib.sha256(self.attachment).hexdigest()
-        head = f"Content-Type: text/plain\r\nContent-Transfer-Encoding: binary\r\nX-Experience-API-Hash: {digest}\r\n\r\n"
+        head = (
+            f"Content-Type: text/plain\r\nContent-Transfer-Encoding: binary\r\nX-Experience-API-Hash: {digest}\r\n\r\n"
+        )
         body = b"--of-a-post\r\nContent-Type: application/json\r\n\r\n" + content + b"\r\n--of-a-post\r\n"
         return body + head.encode() + self.attachment + b"\r\n--of-a-post--\r\n", "multipart/mixed; boundary=of-a-post"
 
 
 class Posts:
-    """Makes posts, the same for the same seed; all their statements have one registration."""
+    """Makes posts, the same for the same seed; all their statements have one registration.
 
-    def __init__(self, seed: str) -> None:
+    defining: activities come with a definition that changes now and then, which makes events beside the statements.
+    """
+
+    def __init__(self, seed: str, *, defining: bool = True) -> None:
+        self.defining = defining
         self.chance = random.Random(seed)
         self.registration = self._uuid()
         self.made: list[Post] = []
 
     def make(self) -> Post:
+        """A single statement, a batch, or a statement with an attachment."""
         kind = self.chance.random()
-        count = self.chance.randint(2, BATCH_STATEMENTS_MAX) if kind < 0.4 else 1
-        post = Post([self._statement() for _ in range(count)])
+        post = self.batch(self.chance.randint(2, BATCH_STATEMENTS_MAX) if kind < 0.4 else 1)
         if kind > 0.9:
             post.attachment = self.chance.randbytes(ATTACHMENT_BYTES)
             post.statements[0]["attachments"] = [
@@ -83,18 +90,23 @@ class Posts:
                     "sha2": hashlib.sha256(post.attachment).hexdigest(),
                 }
             ]
-        self.made.append(post)
         return post
+
+    def batch(self, count: int) -> Post:
+        """A batch of so many statements."""
+        self.made.append(Post([self._statement() for _ in range(count)]))
+        return self.made[-1]
 
     def _statement(self) -> Json:
         chance = self.chance
-        activity = f"https://school.example/courses/{chance.randrange(5)}/units/{chance.randrange(50)}"
-        name = {"en": f"Unit {chance.randrange(3)}"}  # definitions change now and then: events beside the statements
+        activity: Json = {"id": f"https://school.example/courses/{chance.randrange(5)}/units/{chance.randrange(50)}"}
+        if self.defining:
+            activity["definition"] = {"name": {"en": f"Unit {chance.randrange(3)}"}}
         return {
             "id": self._uuid(),
             "actor": {"account": {"homePage": "https://school.example", "name": f"learner-{chance.randrange(500)}"}},
             "verb": {"id": "http://adlnet.gov/expapi/verbs/answered"},
-            "object": {"id": activity, "definition": {"name": name}},
+            "object": activity,
             "result": {"response": f"{chance.getrandbits(128):032x}"},
             "context": {"registration": self.registration, "instructor": {"mbox": "mailto:teacher@school.example"}},
         }
@@ -144,6 +156,15 @@ async def load_until_gone(server: Griffel, posts: Posts, when_answered: Callable
 
     async with session(server) as client:
         await asyncio.gather(*[post_on(client) for _ in range(CLIENTS)])
+
+
+def writers(server: Griffel) -> list[int]:
+    """The processes that a server has started: its writer (Linux)."""
+    assert server.process is not None
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    with contextlib.suppress(OSError):
+        return [int(child) for child in children.read_text().split()]
+    return []
 
 
 # ── what is there ─────────────────────────────────────────────────────────────────────────────────────────────────────
