@@ -346,6 +346,7 @@ class _WriterChannel(asyncio.Protocol):
         self.gone.set()
         if not self.started.done():
             self.started.set_exception(WriterGone("the writer could not open the log"))
+            self.started.exception()  # seen: whoever started the writer may have given up by now
         for future, _, _ in self._waiting.values():
             if not future.done():
                 future.set_exception(WriterGone())

@@ -144,6 +144,8 @@ class StatementRecorder:
         """Give the statements' events, and which statement each belongs to."""
         year = self._now().year
         identifiers = dict.fromkeys([naming.identifier for one in pending for naming in one.named.namings])
+        # A signature may name someone whom the statement does not: an authority that was replaced.
+        identifiers |= dict.fromkeys(frozenset().union(*attached.signed_people.values()))
         owners = self._vault.remembered(identifiers) or await self._vault.pseudonyms(identifiers, year)
         gone = {row[0] for row in seen if row[2] in (PersonState.ERASED, PersonState.FENCED)}
         keys = await self._keys(owners.values(), Purpose.LEARNING, year)

@@ -22,6 +22,7 @@ from lrs.data_folder import control_socket, locked
 from lrs.http.app import Services
 from lrs.http.health import check_health, setup_health
 from lrs.http.pages import PageState, setup_pages
+from lrs.http.protocol import Runner
 from lrs.http.routes import xapi_routes
 from lrs.wiring import open_services
 
@@ -75,7 +76,7 @@ async def serve(settings: Settings, tell: Callable[[str], None]) -> None:
 
 
 async def _listen(stack: AsyncExitStack, services: Services, settings: Settings) -> str:
-    runner = web.AppRunner(
+    runner = Runner(
         application(services, settings),
         access_log=None,
         handle_signals=False,

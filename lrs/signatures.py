@@ -21,7 +21,7 @@ from joserfc.jws import JWSRegistry
 from schemas.errors import InvalidInput
 from schemas.json_input import parse_json
 from schemas.people import Json, people_of
-from schemas.statement import equal_statements, normalise_statement
+from schemas.statement import Version, check_statement, equal_statements, normalise_statement
 
 SIGNATURE_USAGE = "http://adlnet.gov/expapi/attachments/signature"
 SIGNATURE_TYPE = "application/octet-stream"
@@ -32,7 +32,7 @@ _REGISTRY = JWSRegistry(algorithms=ALGORITHMS)
 _REGISTRY.max_header_length = _REGISTRY.max_payload_length = _REGISTRY.max_signature_length = SIGNATURE_BYTES_MAX
 
 
-def verify_signature(signature: bytes, statement: Json, pointer: str) -> frozenset[str]:
+def verify_signature(signature: bytes, statement: Json, version: Version, pointer: str) -> frozenset[str]:
     """Check a JWS in compact form against the statement it came with; give the identifiers that it names.
 
     Raises InvalidInput, pointing at the attachment, when it is no JWS, its algorithm is another, its payload is not
@@ -50,17 +50,14 @@ def verify_signature(signature: bytes, statement: Json, pointer: str) -> frozens
         raise InvalidInput("a signature's algorithm must be RS256, RS384 or RS512", pointer)
     if "x5c" in header:
         _verify_with_certificate(signature, header["x5c"], pointer)
-    if not isinstance(payload, dict):
-        raise InvalidInput("the signature's payload is not a statement", pointer)
     try:
-        normalise_statement(payload)
-        same = equal_statements(payload, _without_signature(statement))
-        named = frozenset(people_of(payload).identifiers())
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput("the signature's payload is not a statement", pointer) from error
-    if not same:
+        check_statement(payload, version)
+    except InvalidInput as error:
+        raise InvalidInput(f"the signature's payload is not a statement: {error.detail}", pointer) from error
+    normalise_statement(payload)
+    if not equal_statements(payload, _without_signature(statement)):
         raise InvalidInput("the signature's payload is another statement than the one it came with", pointer)
-    return named
+    return frozenset(people_of(payload).identifiers())
 
 
 def _verify_with_certificate(signature: bytes, chain: Any, pointer: str) -> None:

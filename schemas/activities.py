@@ -86,6 +86,8 @@ def one_language(entries: Json, languages: Sequence[str]) -> Json:
 def preferred_languages(accept_language: str) -> list[str]:
     """Read an Accept-Language header into ranges, most wanted first. What cannot be read is passed over (RFC 9110)."""
     weighted: list[tuple[float, str]] = []
+    if not accept_language.isascii():
+        return []
     for piece in accept_language[:1_000].split(","):
         tag, _, parameter = piece.strip().partition(";")
         weight = 1.0

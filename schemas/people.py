@@ -30,7 +30,8 @@ def identifier_of(agent: Json) -> str | None:
         account = agent["account"]
         return f"account\0{account['homePage']}\0{account['name']}"
     if "mbox" in agent:
-        return f"mbox\0{agent['mbox']}"
+        local, at, domain = agent["mbox"].rpartition("@")
+        return f"mbox\0{local}{at}{domain.lower()}"
     if "mbox_sha1sum" in agent:
         return f"mbox_sha1sum\0{agent['mbox_sha1sum'].lower()}"
     if "openid" in agent:

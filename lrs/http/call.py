@@ -7,7 +7,6 @@ Communication 1.3); 2.0 does away with it. Past this module nobody knows the dif
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,6 +30,7 @@ OLDEST_VERSION = "0.95"
 FORM_HEADERS = ("Authorization", VERSION_HEADER, "Content-Type", "Content-Length", "If-Match", "If-None-Match")
 _ONE = re.compile(r"1\.0(\.\d{1,3})?", re.ASCII)
 _TWO = re.compile(r"2\.0(\.\d{1,3})?", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 BEARER, BASIC = "bearer", "basic"
 
 NOBODY = Caller(b"", {}, frozenset())
@@ -105,17 +105,18 @@ class Call:
 
     async def json(self) -> Any:
         """Read the content as strict JSON. Raises InvalidInput, TooLarge."""
-        self.refuse_other_charset()
+        refuse_other_charset(self.headers)
         return parse_json(await self.body())
 
-    def refuse_other_charset(self) -> None:
-        """Refuse JSON in anything but UTF-8 (RFC 8259, 8.1)."""
-        content_type = self.headers.get("Content-Type", "")
-        if ";" not in content_type:
-            return
-        charset = re.search(r";\s*charset\s*=\s*\"?([^\";\s]*)", content_type[:200], re.IGNORECASE)
-        if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
-            raise UnsupportedType("JSON must be UTF-8", "")
+
+def refuse_other_charset(headers: Mapping[str, str]) -> None:
+    """Refuse JSON in anything but UTF-8 (RFC 8259, 8.1)."""
+    content_type = headers.get("Content-Type", "")
+    if ";" not in content_type:
+        return
+    charset = re.search(r";\s*charset\s*=\s*\"?([^\";\s]*)", content_type[:200], re.IGNORECASE)
+    if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedType("JSON must be UTF-8", "")
 
 
 async def open_call(request: web.Request, limits: Limits) -> Call:
@@ -155,7 +156,10 @@ async def _from_form(request: web.Request, limits: Limits) -> Call:
     lowered = {name.lower(): name for name in FORM_HEADERS}
     for name in list(fields):
         if name.lower() in lowered:
-            headers[lowered[name.lower()]] = fields.pop(name)
+            value = fields.pop(name)
+            if not _HEADER_VALUE.fullmatch(value):
+                raise InvalidInput("a header in the form has characters that no header can have", "")
+            headers[lowered[name.lower()]] = value
     method = request.query["method"].upper()
     if method not in ("GET", "HEAD", "PUT", "POST", "DELETE"):
         raise InvalidInput("`method` must be GET, HEAD, PUT, POST or DELETE", "")
@@ -197,7 +201,7 @@ async def authenticate(headers: Mapping[str, str], credentials: Credentials, bea
     if kind == BASIC:
         try:
             key, colon, secret = base64.b64decode(token, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             raise NotAuthenticated("HTTP Basic needs key:secret in base64") from None
         if colon:
             caller = await credentials.caller(key, secret, presented)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import orjson
@@ -11,7 +12,7 @@ from lrs.credentials import Scope
 from lrs.documents import Document, Place, Precondition
 from lrs.errors import NotFound
 from lrs.http.app import Services
-from lrs.http.call import Call
+from lrs.http.call import Call, refuse_other_charset
 from lrs.http.statements import http_date, read_agent, read_timestamp
 from lrs.reading import microseconds
 from schemas.errors import InvalidInput
@@ -21,6 +22,7 @@ from schemas.people import Json
 from schemas.statement import check_uuid
 
 ID_CHARACTERS_MAX = 4_000
+_MEDIA_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}")
 DEFAULT_TYPE = "application/octet-stream"
 
 
@@ -121,10 +123,12 @@ class DocumentResource:
     async def _content(self, call: Call) -> tuple[bytes, str, Json | None]:
         """Give the body, its media type, and the body parsed where it is a JSON object."""
         content = await call.body()
-        media_type = call.headers.get("Content-Type", DEFAULT_TYPE)[:256]
+        media_type = call.headers.get("Content-Type", DEFAULT_TYPE)
+        if not _MEDIA_TYPE.fullmatch(media_type):
+            raise InvalidInput("the Content-Type is not a media type", "")
         if call.media_type != "application/json":
             return content, media_type, None
-        call.refuse_other_charset()
+        refuse_other_charset(call.headers)
         parsed = parse_json(content)
         if not isinstance(parsed, dict):
             if call.method == "POST":

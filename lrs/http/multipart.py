@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import orjson
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from lrs.attachments import Attachments
-from lrs.http.call import Call
+from lrs.http.call import Call, refuse_other_charset
 from schemas.errors import InvalidInput, TooLarge
 from schemas.people import Json
 
@@ -41,6 +42,7 @@ class StatementParts:
         media_type = part.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise InvalidInput("the first part must be the statements, as application/json", "")
+        refuse_other_charset(part.headers)
         size = 0
         pieces: list[bytes] = []
         async for piece in self._pieces(part):
@@ -67,7 +69,7 @@ class StatementParts:
     async def _next(self) -> BodyPartReader | None:
         try:
             part = await self._reader.next()
-        except (ValueError, LookupError, UnicodeDecodeError) as error:
+        except (ValueError, LookupError, HttpProcessingError) as error:
             raise InvalidInput(_BROKEN, "") from error
         if part is not None and not isinstance(part, BodyPartReader):
             raise InvalidInput("a part may not be multipart itself", "")
@@ -84,7 +86,7 @@ class StatementParts:
         while True:
             try:
                 piece = await part.read_chunk(PIECE_BYTES)
-            except (ValueError, LookupError, AssertionError, UnicodeDecodeError) as error:
+            except (ValueError, LookupError, AssertionError, HttpProcessingError) as error:
                 raise InvalidInput(_BROKEN, "") from error
             if not piece:
                 return

@@ -10,6 +10,7 @@ from lrs.credentials import Scope
 from lrs.http.app import Handler, Resource, Services
 from lrs.http.catalogue import CatalogueResource
 from lrs.http.documents import DocumentResource
+from lrs.http.protocol import expect
 from lrs.http.statements import MORE_PATH, StatementResource
 
 
@@ -18,7 +19,7 @@ def xapi_routes(services: Services) -> Iterable[web.RouteDef]:
 
     def route(path: str, handlers: dict[str, Handler], *, open_to_all: bool = False, consistent: bool = False) -> None:
         resource = Resource(services, handlers, open_to_all=open_to_all, consistent=consistent)
-        routes.append(web.route("*", path, resource.__call__))
+        routes.append(web.route("*", path, resource.__call__, expect_handler=expect))
 
     routes: list[web.RouteDef] = []
     statements = StatementResource(services)

@@ -21,9 +21,10 @@ from lrs.recording import Attached
 from lrs.signatures import SIGNATURE_BYTES_MAX, SIGNATURE_TYPE, SIGNATURE_USAGE, verify_signature
 from schemas.activities import preferred_languages
 from schemas.errors import InvalidInput, TooLarge
+from schemas.iri import check_iri
 from schemas.json_input import parse_json
 from schemas.people import Json
-from schemas.statement import check_agent, check_statement, check_uuid, normalise_statement, parse_timestamp
+from schemas.statement import Version, check_agent, check_statement, check_uuid, normalise_statement, parse_timestamp
 
 MORE_PATH = "/xapi/statements/more/"
 CHECKED_AT_ONCE = 100
@@ -47,7 +48,6 @@ FILTERS = (
 )
 DEFAULT_STATEMENT_VERSION = {"1.0.3": "1.0.0", "2.0.0": "2.0.0"}
 _WHOLE_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
-_IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,63}:[^\s\x00-\x20<>\"{}|\\^`]{0,8000}")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -87,7 +87,7 @@ class StatementResource:
         blobs: dict[str, Json] = {}
         recorded = False
         try:
-            attached = await self._take_attachments(parts, statements, prefix, blobs)
+            attached = await self._take_attachments(call.version, parts, statements, prefix, blobs)
             ids = await self._append(call, statements, attached, single=prefix == "")
             recorded = True
         finally:
@@ -132,7 +132,7 @@ class StatementResource:
             raise
 
     async def _take_attachments(
-        self, parts: StatementParts, statements: Sequence[Json], prefix: str, blobs: dict[str, Json]
+        self, version: Version, parts: StatementParts, statements: Sequence[Json], prefix: str, blobs: dict[str, Json]
     ) -> Attached:
         """Store what follows the statements; blobs holds what was stored, also when this raises."""
         wanted: dict[str, tuple[Json, Json, str]] = {}
@@ -155,7 +155,7 @@ class StatementResource:
             if is_signature:
                 if attachment["contentType"].partition(";")[0].strip().lower() != SIGNATURE_TYPE:
                     raise InvalidInput(f"a signature's contentType must be {SIGNATURE_TYPE}", pointer + "/contentType")
-                signed[attachment["sha2"]] = verify_signature(bytes(signature), statement, pointer)
+                signed[attachment["sha2"]] = verify_signature(bytes(signature), statement, version, pointer)
         _refuse_missing(statements, blobs, prefix)
         return Attached(blobs, signed)
 
@@ -291,8 +291,11 @@ def _uuid(call: Call, name: str) -> str | None:
 
 def _iri(call: Call, name: str) -> str | None:
     value = call.params.get(name)
-    if value is not None and not _IRI.fullmatch(value):
-        raise InvalidInput(f"the parameter `{name}` is not an IRI", "")
+    if value is not None:
+        try:
+            check_iri(value)
+        except InvalidInput as error:
+            raise InvalidInput(f"the parameter `{name}` is not an IRI", "") from error
     return value
 
 

@@ -41,7 +41,7 @@ def credential(lrs: Griffel) -> Iterator[Make]:
 @pytest.fixture(scope="module")
 def with_scope(credential: Make) -> Make:
     """One client for each scope, shared by all rows of the table."""
-    return cache(lambda scope: credential(scope))
+    return cache(credential)
 
 
 @pytest.fixture(scope="module")

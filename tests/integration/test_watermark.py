@@ -38,7 +38,7 @@ POLLERS: dict[str, dict[str, str]] = {
 }
 HEADER = "X-Experience-API-Consistent-Through"
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 
 @dataclass
