@@ -22,7 +22,7 @@ _RULES = {
 
 def _answer(status: HTTPStatus) -> dict[str, object]:
     detail = _RULES.get(status, status.description)
-    return {"type": TYPE_PREFIX + "http", "title": status.phrase, "status": status.value, "detail": detail}
+    return {"type": TYPE_PREFIX + "invalid-input", "title": status.phrase, "status": status.value, "detail": detail}
 
 
 class _Protocol(RequestHandler):

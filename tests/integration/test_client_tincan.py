@@ -1,8 +1,9 @@
 """The Python client `tincan`, as it comes from PyPI: it speaks 1.0.x.
 
 What it cannot do is not tried: it sends no attachment's bytes and does not read multipart answers; its `about` refuses
-any version later than its own; it has no If-None-Match, without which 1.0.3 makes no profile document. It saves each state twice (an oversight of its own), which
-must do no harm, and does not look for ETags; a caller who needs one takes it from the answer.
+any version later than its own; it has no If-None-Match, without which 1.0.3 makes no profile document; what is not
+ASCII in a document it sends in Latin-1. It saves each state twice (an oversight of its own), which must do no harm, and
+does not look for ETags; a caller who needs one takes it from the answer.
 """
 
 from __future__ import annotations

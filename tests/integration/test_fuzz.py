@@ -47,6 +47,13 @@ CHECKS = [
 ]
 EXAMPLES = 6
 
+
+def can_be_violated(path: str, method: str) -> bool:
+    """Whether a request can break the description; a browser's preflight is answered whatever stands in it."""
+    operation = DOCUMENT["paths"][path][method]
+    return method != "options" and bool(operation["parameters"] or "requestBody" in operation)
+
+
 fuzzed = settings(
     max_examples=EXAMPLES,
     derandomize=True,
@@ -70,8 +77,7 @@ def session(lrs: Griffel) -> Iterator[requests.Session]:
         (path, method, generation)
         for path, method in OPERATIONS
         for generation in GenerationMode
-        # A browser's preflight is answered whatever stands in it.
-        if (method, generation) != ("options", GenerationMode.NEGATIVE)
+        if generation is GenerationMode.POSITIVE or can_be_violated(path, method)
     ],
     ids=lambda one: getattr(one, "value", one),
 )

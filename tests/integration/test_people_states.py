@@ -75,7 +75,7 @@ Make = Callable[..., Json]
 
 @pytest.fixture(scope="module")
 def person(api: Api, databases: Databases) -> Make:
-    """Makes people of whom something is true: `person(PersonState.ERASED)`, `person(PersonState.WITHDRAWN, purpose)`."""
+    """Makes people of whom something is true: `person(PersonState.ERASED)`, `person(PersonState.WITHDRAWN, 1)`."""
 
     def make(state: PersonState, purpose: int = ALL_PURPOSES) -> Json:
         someone = agent(name="Somebody")
