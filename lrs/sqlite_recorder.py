@@ -43,7 +43,7 @@ from projections.statement_index import unpack_terms
 LOCK_TIMEOUT_S = 10
 CACHE_KIB = 64 * 1024
 CHECKPOINT_PAGES = 20_000
-"""A larger write-ahead log makes inserts into the index much cheaper (docs/architecture.md, measured)."""
+"""A larger write-ahead log makes inserts into the index much cheaper (docs/architecture.md)."""
 STATEMENTS_PREPARED_MAX = 256
 LIST_ITEMS_MAX = 512
 

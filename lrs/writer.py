@@ -1,7 +1,7 @@
 """The writer: a process of its own that holds the log's one write connection.
 
 SQLite lets go of Python's global lock at every step and waits up to 5 ms to get it back while another thread computes,
-so in the server itself it would crawl (docs/architecture.md has the figures). Here it has an interpreter to itself.
+so in the server itself it would crawl (docs/architecture.md). Here it has an interpreter to itself.
 Requests come as frames over a socket pair; what arrived during the last commit is the next group; end of file on the
 pair, because the parent is gone, ends the process.
 

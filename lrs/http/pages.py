@@ -49,6 +49,7 @@ PAGE_HEADERS = {
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
+    "Server": "Griffel",
     "Vary": "Accept, Accept-Language",
     "X-Content-Type-Options": "nosniff",
 }
