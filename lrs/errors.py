@@ -30,6 +30,7 @@ class GriffelError(Exception):
     def __init__(self, detail: str | None = None, *, pointer: str | None = None) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
         self.pointer = pointer
+        self.pointers: list[str] = []
         super().__init__(self.detail)
 
 

@@ -39,6 +39,7 @@ QUEUE_BYTES_MAX = 64 * 1024 * 1024
 READER_THREADS = 4
 WRITER_START_S = 30.0
 DRAIN_S = 30.0
+ADVANCE_S = 1.0
 RESTART_WAIT_S = 0.2
 RESTART_WAIT_MAX_S = 5.0
 WATERMARK_AGE_MAX_US = 1_000_000
@@ -104,7 +105,7 @@ class EventLog:
     @property
     def writable(self) -> bool:
         """Say whether the writer is up."""
-        return self._writer is not None and not self._writer.gone.is_set()
+        return self._writer is not None and not self._writer.gone.is_set() and self._writer.answering
 
     @property
     def known_head_us(self) -> int:
@@ -128,7 +129,7 @@ class EventLog:
             try:
                 self._writer = await _WriterChannel.open(self._place)
                 wait_s = RESTART_WAIT_S
-            except WriterGone:
+            except (WriterGone, OSError):
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, RESTART_WAIT_MAX_S)
 
@@ -174,7 +175,15 @@ class EventLog:
 
     async def _fresh(self, head_us: int) -> int:
         if self._clock_us() - head_us > WATERMARK_AGE_MAX_US and self.writable:
-            outcome = await self._send(AdvanceRequest(), 1)
+            try:
+                outcome = await asyncio.wait_for(self._send(AdvanceRequest(), 1), ADVANCE_S)
+            except TimeoutError:
+                if self._writer is not None:
+                    self._writer.answering = False
+                return head_us
+            except Busy:
+                # Reading goes on while the writer does not answer; the watermark then grows old, and says so.
+                return head_us
             assert isinstance(outcome, Advanced)
             head_us = outcome.head_us
         self._head_us = max(self._head_us, head_us)
@@ -256,6 +265,7 @@ class _WriterChannel(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
+        self.answering = True
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._waiting: dict[int, tuple[asyncio.Future[Outcome], int, int]] = {}
@@ -335,6 +345,7 @@ class _WriterChannel(asyncio.Protocol):
             self.started.set_result(None)
             data = data[1:]
         self._buffer += data
+        self.answering = True
         for number, body in split_frames(self._buffer):
             future, events, size = self._waiting.pop(number)
             self.queued_events -= events

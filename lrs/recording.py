@@ -22,7 +22,7 @@ from typing import Any
 
 from lrs.activities import ActivityCatalogue
 from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent, PersonState, PersonStateRow
-from lrs.errors import Busy, Conflict, LearnerErased, PurposeWithdrawn
+from lrs.errors import Busy, Conflict, LearnerErased, PurposeWithdrawn, Refused
 from lrs.event_log import EventLog
 from lrs.key_vault import KeyVault, SealingKey
 from lrs.sealing import SCHEMA, SealableStatement, SealedStatement, open_statement, seal_part, seal_statement
@@ -102,10 +102,11 @@ class StatementRecorder:
         _refuse_repeated(ids)
         pending = [self._prepare(index, statement) for index, statement in enumerate(statements)]
         seen: tuple[PersonStateRow, ...] = ()
+        gone: set[bytes] = set()
         for _ in range(LOOKS_MAX):
             said = self._catalogue.collect([one.statement for one in pending]) if may_define else {}
             defined = await self._catalogue.changes(said) if said else []
-            events, sources = await self._seal(pending, attached or Attached(), seen)
+            events, sources = await self._seal(pending, attached or Attached(), seen, gone)
             request = AppendRequest((*events, *[event for _, event in defined]), seen)
             outcome = await self._log.append(request)
             if isinstance(outcome, Appended):
@@ -116,7 +117,9 @@ class StatementRecorder:
             if not pending:
                 return ids
             _refuse(outcome.states, pending, attached or Attached())
-            seen = outcome.states
+            # Who is gone is not named again, so their state is not asked again.
+            gone |= {row[0] for row in outcome.states if row[1] == ALL_PURPOSES and _means_gone(row[2])}
+            seen = tuple([row for row in outcome.states if row[0] not in gone])
         raise Busy("others keep changing what this request depends on; nothing was stored, try again")
 
     def _complete(self, statement: Json, authority: Json, version: str) -> str:
@@ -139,7 +142,7 @@ class StatementRecorder:
     # ── sealing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _seal(
-        self, pending: Sequence[_Pending], attached: Attached, seen: Iterable[PersonStateRow]
+        self, pending: Sequence[_Pending], attached: Attached, seen: Iterable[PersonStateRow], gone: set[bytes]
     ) -> tuple[list[NewEvent], list[_Pending]]:
         """Give the statements' events, and which statement each belongs to."""
         year = self._now().year
@@ -147,7 +150,7 @@ class StatementRecorder:
         # A signature may name someone whom the statement does not: an authority that was replaced.
         identifiers |= dict.fromkeys(frozenset().union(*attached.signed_people.values()))
         owners = self._vault.remembered(identifiers) or await self._vault.pseudonyms(identifiers, year)
-        gone = {row[0] for row in seen if row[2] in (PersonState.ERASED, PersonState.FENCED)}
+        no_survey = {row[0] for row in seen if row[1:] == (Purpose.SURVEY, PersonState.WITHDRAWN)}
         keys = await self._keys(owners.values(), Purpose.LEARNING, year)
         for owner in gone:
             keys[owner] = None
@@ -155,10 +158,16 @@ class StatementRecorder:
         sources: list[_Pending] = []
         voided: set[bytes] = set()
         for one in pending:
+            if all(keys[owners[identifier]] is None for identifier in one.named.principals):
+                raise LearnerErased(pointer=f"/{one.index}/actor")
             sealable = self._sealable(one, attached, year)
             survey_keys: dict[bytes, SealingKey | None] = {}
             if sealable.survey_answer_of_one:
-                survey_keys = await self._keys([owners[one.named.principals[0]]], Purpose.SURVEY, year)
+                principal = owners[one.named.principals[0]]
+                if principal in no_survey:
+                    survey_keys[principal] = None
+                else:
+                    survey_keys = await self._keys([principal], Purpose.SURVEY, year)
             state = seal_statement(sealable, owners, keys, survey_keys)
             one.owners = owners
             people = {owners[naming.identifier] for naming in one.named.namings} - gone
@@ -258,20 +267,32 @@ def _refuse(states: Iterable[PersonStateRow], pending: Sequence[_Pending], attac
         by_person.setdefault(pseudonym, {})[purpose] = state
     if not by_person:
         return
-    for one in pending:
-        about = [by_person.get(one.owners[identifier], {}) for identifier in one.named.principals]
-        if all(_is_gone(state) for state in about):
-            raise LearnerErased(pointer=f"/{one.index}/actor")
-        if any(state.get(Purpose.LEARNING) == PersonState.WITHDRAWN for state in about):
-            raise PurposeWithdrawn(pointer=f"/{one.index}/actor")
-        for attachment in one.statement.get("attachments", ()):
-            signed = attached.signed_people.get(attachment["sha2"], frozenset())
-            if any(_is_gone(by_person.get(one.owners[identifier], {})) for identifier in signed):
-                raise LearnerErased("a signed statement names someone who has been erased", pointer=f"/{one.index}")
+    refusals = [refusal for one in pending if (refusal := _refusal(one, by_person, attached)) is not None]
+    if refusals:
+        refusals[0].pointers = [refusal.pointer or "" for refusal in refusals]
+        raise refusals[0]
+
+
+def _refusal(one: _Pending, by_person: Mapping[bytes, Mapping[int, int]], attached: Attached) -> Refused | None:
+    """Give why one statement is refused, None if it is not."""
+    about = [by_person.get(one.owners[identifier], {}) for identifier in one.named.principals]
+    if all(_is_gone(state) for state in about):
+        return LearnerErased(pointer=f"/{one.index}/actor")
+    if any(state.get(Purpose.LEARNING) == PersonState.WITHDRAWN for state in about):
+        return PurposeWithdrawn(pointer=f"/{one.index}/actor")
+    for attachment in one.statement.get("attachments", ()):
+        signed = attached.signed_people.get(attachment["sha2"], frozenset())
+        if any(_is_gone(by_person.get(one.owners[identifier], {})) for identifier in signed):
+            return LearnerErased("a signed statement names someone who has been erased", pointer=f"/{one.index}")
+    return None
 
 
 def _is_gone(state: Mapping[int, int]) -> bool:
-    return state.get(ALL_PURPOSES) in (PersonState.ERASED, PersonState.FENCED)
+    return _means_gone(state.get(ALL_PURPOSES))
+
+
+def _means_gone(state: int | None) -> bool:
+    return state in (PersonState.ERASED, PersonState.FENCED)
 
 
 def _record_identifier(one: _Pending) -> str:

@@ -262,7 +262,7 @@ def _as_binary(value: str) -> Iterator[tuple[str, bytes]]:
     try:
         compact = uuid.UUID(value)
     except ValueError:
-        if re.fullmatch(r"([0-9a-f]{2})+", value):
+        if re.fullmatch(r"([0-9a-f]{2}){8,}", value):
             yield "as bytes", bytes.fromhex(value)
     else:
         yield "as 16 bytes", compact.bytes

@@ -67,6 +67,9 @@ def problem(error: Exception) -> web.Response:
     pointer = getattr(error, "pointer", None)
     if pointer:
         body["pointer"] = pointer
+    pointers = getattr(error, "pointers", ())
+    if len(pointers) > 1:
+        body["pointers"] = pointers
     headers = {}
     if isinstance(error, Busy):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))

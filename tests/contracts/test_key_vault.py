@@ -22,7 +22,7 @@ from lrs.vault_store import SQLiteVault, VaultStore
 from schemas.envelope import Purpose
 from schemas.people import identifier_of
 
-BOUND_S = 30
+BOUND_S = 10
 YEAR = 2026
 LEARNING = Purpose.LEARNING
 
@@ -421,6 +421,18 @@ async def test_the_lease_runs_out_when_the_store_is_away_and_comes_back_with_it(
         store.away = False
         await until(lambda: vault.ready)
         assert (await vault.for_opening([key]))[key] is not None
+
+
+async def test_the_lease_comes_back_whatever_the_store_failed_of(
+    monkeypatch: pytest.MonkeyPatch, open_store: OpenStore, provider: KeyProvider
+) -> None:
+    monkeypatch.setattr(key_vault, "RENEW_S", 0.02)
+    monkeypatch.setattr(key_vault, "LEASE_S", 0.3)
+    async with started(open_store(), provider) as vault:
+        await change_rows(open_store, "ALTER TABLE vault RENAME TO vault_elsewhere")
+        await until(lambda: not vault.ready)
+        await change_rows(open_store, "ALTER TABLE vault_elsewhere RENAME TO vault")
+        await until(lambda: vault.ready)
 
 
 # ------------------------------------------------------------------------------------------------------------ providers

@@ -217,8 +217,8 @@ def test_positions_are_gap_free_for_many_threads(recorder: Recorder, reader: Log
     assert_sound(reader)
 
 
-def test_positions_are_gap_free_for_many_processes(postgres_url: Callable[[], str]) -> None:
-    place = LogPlace("postgres", postgres_url())
+def test_positions_are_gap_free_for_many_processes(empty_database: str) -> None:
+    place = LogPlace("postgres", empty_database)
     recorder = place.recorder()
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as processes:
         writers = [processes.submit(write_events, place.place, 25, 4) for _ in range(3)]

@@ -133,6 +133,27 @@ async def test_without_a_writer_posts_are_503_at_once_and_reading_goes_on(server
         assert workload.refute(posts.made, await workload.stored(client, server, posts.registration)) == []
 
 
+def kill_at_birth(server: Griffel, births: int) -> int:
+    """Kill writers the moment they exist, before they can read or say anything; give how many it came to."""
+    killed: set[int] = set()
+    ends = time.monotonic() + RECOVERY_BOUND_S
+    while len(killed) < births and time.monotonic() < ends:
+        for pid in workload.writers(server):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    return len(killed)
+
+
+async def test_writers_that_die_at_birth_are_started_again(server):
+    posts = Posts(f"{SEED} at birth, {server.mode}")
+    async with workload.session(server) as client:
+        killed = await asyncio.to_thread(kill_at_birth, server, 5)
+        assert killed == 5, "nobody starts a writer any more"
+        await until_answered(client, server, posts.make())
+        await until_status(client, f"{server.base}/health/ready", 200)
+
+
 async def until_status(client: aiohttp.ClientSession, url: str, status: int) -> None:
     async with asyncio.timeout(RECOVERY_BOUND_S):
         while True:
