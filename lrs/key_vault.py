@@ -29,7 +29,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lrs.blinding import Blinding
-from lrs.errors import Busy, Damaged
+from lrs.errors import Damaged
 from lrs.key_providers import KeyProvider
 from lrs.vault_store import VaultStore
 from schemas.envelope import KEY_BYTES, NONCE_BYTES, OWNER_BYTES, Purpose
@@ -395,7 +395,7 @@ class KeyVault:
             await asyncio.sleep(RENEW_S)
             try:
                 self._apply_lease(*await self._in_thread(self._renew))
-            except Busy:
+            except Exception:  # noqa: BLE001, S112  whatever kept the vault from answering, it is asked again
                 # The lease runs out by itself when the vault stays away; that is what it is for.
                 continue
 

@@ -251,7 +251,7 @@ class PostgresReader:
                 connect_timeout=5,
                 # The lists are read from their newest end and left early; plans that read whole lists lose.
                 options="-c enable_hashjoin=off -c enable_mergejoin=off -c enable_bitmapscan=off -c enable_seqscan=off "
-                "-c default_transaction_read_only=on",
+                "-c jit=off -c default_transaction_read_only=on",
             )
             self._local.connection = connection
             self._all.append(connection)

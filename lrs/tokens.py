@@ -15,11 +15,16 @@ import aiohttp
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from joserfc.jws import JWSRegistry
 
 from lrs.credentials import Caller, Scope
 from lrs.errors import Busy, NotAuthenticated
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
+HEADER_BYTES_MAX = 16 * 1024
+# Header parameters that are not known are to be ignored (RFC 7515, 4), and certificates need more than 512 bytes.
+_REGISTRY = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+_REGISTRY.max_header_length = HEADER_BYTES_MAX
 KEYS_AGE_S = 600.0
 REFRESH_AGE_S = 10.0
 """How soon keys are fetched again for a token of an unknown key: a flood of those must not flood the issuer."""
@@ -49,6 +54,8 @@ class TokenVerifier:
 
     async def caller(self, token: str) -> Caller:
         """Give who presents this token. Raises NotAuthenticated, Busy when the issuer does not answer."""
+        if not token.isascii():
+            raise NotAuthenticated("the token is not a JSON web token")
         digest = hashlib.sha256(token.encode()).digest()
         known = self._verified.get(digest)
         if known is not None and known[0] > time.time():
@@ -70,13 +77,13 @@ class TokenVerifier:
         keys = await self._current_keys(KEYS_AGE_S)
         registry = jwt.JWTClaimsRegistry(
             leeway=SKEW_S,
-            iss={"essential": True, "value": self._issuer},
+            iss={"essential": True, "values": [self._issuer, self._issuer + "/"]},
             aud={"essential": True, "value": self._audience},
             exp={"essential": True},
         )
         for attempt in (1, 2):
             try:
-                found = jwt.decode(token, keys, algorithms=ALGORITHMS)
+                found = jwt.decode(token, keys, registry=_REGISTRY)
                 registry.validate(found.claims)
             except (JoseError, ValueError) as error:
                 if attempt == 1 and time.monotonic() - self._fetched > REFRESH_AGE_S:

@@ -298,7 +298,7 @@ def test_a_writer_that_hangs_is_seen_on_the_page_and_so_is_its_return(fresh_lrs,
     writer = writer_of(fresh_lrs)
     os.kill(writer, signal.SIGSTOP)
     try:
-        assert json.loads(await_ready(fresh_lrs, 503)) == {"ready": False, "missing": ["log"]}
+        assert json.loads(await_ready(fresh_lrs, 503)) == {"ready": False, "missing": ["writer", "log"]}
         assert fetch(f"{fresh_lrs.base}/health/live")[0] == 200
         for language, heading in (
             ("en", "Griffel is running, but not ready"),
