@@ -64,8 +64,10 @@ class Caller:
 
     def must(self, *scopes: Scope, reading: bool = False) -> None:
         """Raise NotAllowed unless the caller has one of the scopes."""
-        if not any(self.may(scope, reading=reading) for scope in scopes):
-            raise NotAllowed(f"this needs the scope {' or '.join(scopes)}; the credential does not have it")
+        for scope in scopes:
+            if self.may(scope, reading=reading):
+                return
+        raise NotAllowed(f"this needs the scope {' or '.join(scopes)}; the credential does not have it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,13 +197,15 @@ class KeyVault:
 
         Someone new gets a key for the purpose and year in the same transaction.
         """
-        wanted = list(dict.fromkeys(identifiers))
-        remembered = self.remembered(wanted)
-        if remembered is not None:
-            return remembered
-        found, keys = await self._in_thread(self._mint, wanted, year, purpose)
-        _remember(self._pseudonyms, found.items(), PEOPLE_KEPT_MAX)
-        _remember(self._sealing, (((owner, purpose, year), key) for owner, key in keys.items()), CIPHERS_KEPT_MAX)
+        wanted = dict.fromkeys(identifiers)
+        known = self._pseudonyms if self.ready else {}
+        found = {one: known[one] for one in wanted if one in known}
+        if len(found) < len(wanted):
+            missing = [one for one in wanted if one not in found]
+            minted, keys = await self._in_thread(self._mint, missing, year, purpose)
+            _remember(self._pseudonyms, minted.items(), PEOPLE_KEPT_MAX)
+            _remember(self._sealing, (((owner, purpose, year), key) for owner, key in keys.items()), CIPHERS_KEPT_MAX)
+            found |= minted
         return found
 
     async def find_pseudonym(self, identifier: str) -> bytes | None:

@@ -101,6 +101,7 @@ class StatementRecorder:
         ids = [self._complete(statement, authority, version) for statement in statements]
         _refuse_repeated(ids)
         pending = [self._prepare(index, statement) for index, statement in enumerate(statements)]
+        await asyncio.sleep(0)  # for what arrived together, as before checking
         seen: tuple[PersonStateRow, ...] = ()
         gone: set[bytes] = set()
         for _ in range(LOOKS_MAX):

@@ -19,6 +19,7 @@ from lrs.config import Mode, Settings
 from lrs.control import control_application
 from lrs.credentials import Scope
 from lrs.data_folder import control_socket, locked
+from lrs.garbage import spare_the_collector
 from lrs.http.app import Services
 from lrs.http.health import check_health, setup_health
 from lrs.http.pages import PageState, setup_pages
@@ -68,6 +69,7 @@ async def serve(settings: Settings, tell: Callable[[str], None]) -> None:
             stack.enter_context(locked(settings.data))
         services = await stack.enter_async_context(open_services(settings))
         base = await _listen(stack, services, settings)
+        spare_the_collector()
         if settings.mode is Mode.EMBEDDED:
             await _listen_for_commands(stack, services, settings)
         await _greet(services, settings, base, tell)

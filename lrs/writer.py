@@ -33,6 +33,7 @@ from lrs.appending import (
     Outcome,
     Request,
 )
+from lrs.garbage import spare_the_collector
 
 GROUP_EVENTS_MAX = 2_000
 READ_BYTES = 1 << 20
@@ -170,6 +171,7 @@ def main(arguments: Sequence[str] = sys.argv[1:], *, open_place: Callable[[str],
     with socket.socket(fileno=int(arguments[0])) as channel:
         recorder = open_place(place)
         recorder.create_table()
+        spare_the_collector()
         # A parent that is killed resets the pair: what it asked last was never answered and is nobody's any more.
         with contextlib.suppress(ConnectionError):
             channel.sendall(b"\x01")

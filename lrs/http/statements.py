@@ -75,6 +75,8 @@ class StatementResource:
 
     async def _record(self, call: Call, put_id: str | None) -> list[str]:
         call.caller.must(Scope.STATEMENTS_WRITE)
+        # What arrived together goes on together, step by step: its code and data are in the processor's caches then.
+        await asyncio.sleep(0)
         if call.media_type == "application/json":
             content = await call.json()
             statements, prefix = await self._checked(call, content, put_id)
