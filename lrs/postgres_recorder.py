@@ -216,15 +216,15 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
 _HEAD = "SELECT position, stored_us, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM log_head"
 _KNOWN_STREAMS = (
     "SELECT e.originator_id, e.originator_version FROM events e "
-    "JOIN unnest(%s::uuid[], %s::bigint[]) AS asked (id, version) "
+    "JOIN unnest(%b::uuid[], %s::bigint[]) AS asked (id, version) "
     "ON e.originator_id = asked.id AND e.originator_version = asked.version"
 )
-_PERSON_STATES = "SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym = ANY(%s)"
+_PERSON_STATES = "SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym = ANY(%b)"
 _REFERRERS = (
     "SELECT s.position, e.originator_id, s.target FROM statement s JOIN events e ON e.position = s.position "
-    "WHERE s.target = ANY(%s)"
+    "WHERE s.target = ANY(%b)"
 )
-_VOIDINGS = "SELECT target FROM voiding WHERE target = ANY(%s)"
+_VOIDINGS = "SELECT target FROM voiding WHERE target = ANY(%b)"
 
 
 class PostgresTables:
@@ -303,7 +303,7 @@ class PostgresTables:
         columns = list(zip(*rows.events, strict=True))
         self._run(
             "INSERT INTO events (position, originator_id, originator_version, topic, record_key, stored_us, state) "
-            "SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], "
+            "SELECT * FROM unnest(%s::bigint[], %b::uuid[], %s::bigint[], %b::text[], %b::bytea[], %s::bigint[], "
             "%b::bytea[])",
             BigInts.of(columns[0]),
             [UUID(bytes=one) for one in columns[1]],
@@ -317,7 +317,7 @@ class PostgresTables:
             at, terms, people, targets, voids = zip(*rows.statements, strict=True)
             self._run(
                 "INSERT INTO statement (position, terms, people, target, voids) "
-                "SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[])",
+                "SELECT * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[])",
                 BigInts.of(at),
                 list(terms),
                 list(people),
@@ -327,14 +327,14 @@ class PostgresTables:
         self._insert_lists(rows.terms, rows.people)
         if rows.blobs:
             self._run(
-                "INSERT INTO blob (blob_id, position) SELECT * FROM unnest(%s::bytea[], %s::bigint[]) "
+                "INSERT INTO blob (blob_id, position) SELECT * FROM unnest(%b::bytea[], %s::bigint[]) "
                 "ON CONFLICT DO NOTHING",
                 [one for one, _ in rows.blobs],
                 [one for _, one in rows.blobs],
             )
         if rows.voidings:
             self._run(
-                "INSERT INTO voiding (target, position) SELECT * FROM unnest(%s::bytea[], %s::bigint[]) "
+                "INSERT INTO voiding (target, position) SELECT * FROM unnest(%b::bytea[], %s::bigint[]) "
                 "ON CONFLICT DO NOTHING",
                 [one for one, _ in rows.voidings],
                 [one for _, one in rows.voidings],
@@ -375,7 +375,7 @@ class PostgresTables:
         if people:
             people = sorted(people)
             self._run(
-                "INSERT INTO event_people (pseudonym, position) SELECT * FROM unnest(%s::bytea[], %s::bigint[]) "
+                "INSERT INTO event_people (pseudonym, position) SELECT * FROM unnest(%b::bytea[], %s::bigint[]) "
                 "ON CONFLICT DO NOTHING",
                 [one for one, _ in people],
                 BigInts.of([one for _, one in people]),
