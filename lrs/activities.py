@@ -5,6 +5,7 @@ Sealed under the activity's own key: a definition belongs to no learner, yet its
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 import orjson
@@ -19,6 +20,8 @@ from schemas.events import ACTIVITY_DEFINED
 
 DEFINITIONS_KEPT_MAX = 5_000
 COVERED_KEPT_MAX = 20_000
+KNOWN_S = 5.0
+"""How long a definition is believed that another process may have changed."""
 NO_YEAR = 0
 SCHEMA = 1
 
@@ -35,10 +38,14 @@ class ActivityCatalogue:
         self._log = log
         self._vault = vault
         self._known: dict[str, tuple[int, Json | None]] = {}
+        self._read_s: dict[str, float] = {}
         self._covered: dict[tuple[str, bytes], int] = {}
 
     async def definitions(self, activity_ids: Iterable[str]) -> dict[str, Json | None]:
-        """Give each activity's definition as the log has it now, None where it has none."""
+        """Give each activity's definition as the log had it KNOWN_S ago at the latest, None where it has none."""
+        activity_ids = list(activity_ids)
+        old_s = time.monotonic() - KNOWN_S
+        self.forget([one for one in activity_ids if self._read_s.get(one, old_s) <= old_s])
         found = await self._load(list(dict.fromkeys(activity_ids)))
         return {one: definition for one, (_, definition) in found.items()}
 
@@ -46,6 +53,7 @@ class ActivityCatalogue:
         """Read these from the log again when they are next asked for: another process may have changed them."""
         for one in activity_ids:
             self._known.pop(one, None)
+            self._read_s.pop(one, None)
 
     def collect(self, statements: Iterable[Json]) -> dict[str, Json]:
         """Give what statements say about activities that may be new, merged in their order; cheap when nothing is."""
@@ -120,5 +128,7 @@ class ActivityCatalogue:
             read[activity_id] = (version, definition)
         if len(self._known) + len(read) > DEFINITIONS_KEPT_MAX:
             self._known.clear()
+            self._read_s.clear()
         self._known |= read
+        self._read_s |= dict.fromkeys(read, time.monotonic())
         return found | read

@@ -149,13 +149,13 @@ class Attachments:
         self._store = store
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attachments")
 
-    async def save(self, chunks: AsyncIterator[bytes]) -> tuple[str, Json]:
-        """Store a stream; give the SHA-256 of what came (hex) and the description that the statement keeps.
+    async def save(self, chunks: AsyncIterator[bytes], *, algorithm: str = "sha256") -> tuple[str, Json]:
+        """Store a stream; give the hash of what came (hex) and the description that the statement keeps.
 
         When the stream or the store fails, what was written is deleted and the error goes on.
         """
         blob_id, key = os.urandom(BLOB_ID_BYTES), os.urandom(KEY_BYTES)
-        cipher, digest = AESGCM(key), hashlib.sha256()
+        cipher, digest = AESGCM(key), hashlib.new(algorithm)
         number = length = 0
         held = bytearray()
         try:

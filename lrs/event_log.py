@@ -40,6 +40,7 @@ READER_THREADS = 4
 WRITER_START_S = 30.0
 DRAIN_S = 30.0
 ADVANCE_S = 1.0
+ADVANCE_AGAIN_S = 1.0
 RESTART_WAIT_S = 0.2
 RESTART_WAIT_MAX_S = 5.0
 WATERMARK_AGE_MAX_US = 1_000_000
@@ -79,6 +80,7 @@ class EventLog:
         self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="log-reader")
         self._grown = asyncio.Event()
         self._head_us = 0
+        self._advanced_s = -ADVANCE_AGAIN_S
         self._reader: LogReader
 
     # ── start and stop ────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,7 +176,8 @@ class EventLog:
         return await self._fresh((await self._read("head"))[0][1])
 
     async def _fresh(self, head_us: int) -> int:
-        if self._clock_us() - head_us > WATERMARK_AGE_MAX_US and self.writable:
+        if self._must_advance(head_us):
+            self._advanced_s = time.monotonic()
             try:
                 outcome = await asyncio.wait_for(self._send(AdvanceRequest(), 1), ADVANCE_S)
             except TimeoutError:
@@ -189,10 +192,15 @@ class EventLog:
         self._head_us = max(self._head_us, head_us)
         return head_us
 
+    def _must_advance(self, head_us: int) -> bool:
+        """Say whether a head is old, and was not advanced a moment ago (the database's clock may be behind ours)."""
+        old = self._clock_us() - head_us > WATERMARK_AGE_MAX_US
+        return old and time.monotonic() - self._advanced_s > ADVANCE_AGAIN_S and self.writable
+
     async def positions(self, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
         """Give the positions that a query asks for, and the log's head, to which the answer holds."""
         found, head = await self._in_thread(self._reader.positions, query)
-        if self._clock_us() - head.stored_us > WATERMARK_AGE_MAX_US and self.writable:
+        if self._must_advance(head.stored_us):
             # The watermark must not be newer than the snapshot, so it is moved first and the lists are read again.
             await self._fresh(head.stored_us)
             found, head = await self._in_thread(self._reader.positions, query)

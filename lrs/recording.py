@@ -18,7 +18,7 @@ import datetime
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from lrs.activities import ActivityCatalogue
 from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent, PersonState, PersonStateRow
@@ -160,7 +160,7 @@ class StatementRecorder:
         voided: set[bytes] = set()
         for one in pending:
             if all(keys[owners[identifier]] is None for identifier in one.named.principals):
-                raise LearnerErased(pointer=f"/{one.index}/actor")
+                await self._refuse_nobody_to_seal_for(one)
             sealable = self._sealable(one, attached, year)
             survey_keys: dict[bytes, SealingKey | None] = {}
             if sealable.survey_answer_of_one:
@@ -197,6 +197,12 @@ class StatementRecorder:
                 events.append(self._voiding(one.voids))
                 sources.append(one)
         return events, sources
+
+    async def _refuse_nobody_to_seal_for(self, one: _Pending) -> NoReturn:
+        """Raise for a statement of which no principal has a key; an id that is used comes before that (decision 7)."""
+        if await self._log.find_statements([one.originator_id]):
+            raise Conflict("a different statement with this id is stored", pointer=f"/{one.index}/id")
+        raise LearnerErased(pointer=f"/{one.index}/actor")
 
     async def _keys(self, owners: Iterable[bytes], purpose: Purpose, year: int) -> dict[bytes, SealingKey | None]:
         keys: dict[bytes, SealingKey | None] = {}

@@ -15,7 +15,7 @@ class InvalidInput(Exception):
 
     detail is the rule, as a sentence; it never repeats the input. pointer is the place, an RFC 6901 JSON pointer, ""
     for the whole document. A pointer holds the keys on the way to the place, and a client chooses some of those
-    (extensions, languages, properties that do not exist): fit for the answer to that client, not for a log.
+    (extensions, languages, properties that do not exist): an answer stops before the first of them, a log has none.
     """
 
     def __init__(self, detail: str, pointer: str = "") -> None:

@@ -36,6 +36,9 @@ _SHA2 = re.compile(r"(?:[0-9a-fA-F]{56}|[0-9a-fA-F]{64}|[0-9a-fA-F]{96}|[0-9a-fA
 _VERSION_1 = re.compile(r"1\.0(?:\.[0-9A-Za-z.+-]{1,32})?")
 _VERSION_1_OR_2 = re.compile(r"[12]\.0(?:\.[0-9A-Za-z.+-]{1,32})?")
 
+PROPERTIES: set[str] = set()
+"""Every name that xAPI gives to a property; any other key of a statement was chosen by somebody."""
+
 
 # What checks are made of
 
@@ -45,6 +48,7 @@ def object_of(checks: Mapping[str, Check], *required: str, also: Callable[[Json]
 
     also sees the object after each of its properties has passed, for rules about several of them.
     """
+    PROPERTIES.update(checks)
 
     def check(value: Any) -> None:
         if type(value) is not dict:

@@ -6,19 +6,20 @@ Communication 1.3); 2.0 does away with it. Past this module nobody knows the dif
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from lrs.credentials import Caller, Credentials
 from lrs.errors import NotAuthenticated
-from lrs.http.problem import UnsupportedType
+from lrs.http.problem import TooSlow, UnsupportedType
 from schemas.errors import InvalidInput, TooLarge
 from schemas.json_input import parse_json
 from schemas.statement import Version
@@ -31,11 +32,14 @@ FORM_HEADERS = ("Authorization", VERSION_HEADER, "Content-Type", "Content-Length
 _ONE = re.compile(r"1\.0(\.\d{1,3})?", re.ASCII)
 _TWO = re.compile(r"2\.0(\.\d{1,3})?", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+CONTENT_WAIT_S = 30.0
+"""How long a request may send nothing while its content is waited for."""
 BEARER, BASIC = "bearer", "basic"
 
 NOBODY = Caller(b"", {}, frozenset())
 """Who has not been authenticated, and may do nothing."""
 
+T = TypeVar("T")
 BearerCaller = Callable[[str], Awaitable[Caller]]
 
 
@@ -97,7 +101,7 @@ class Call:
         declared = self.request.content_length
         if declared is not None and declared > self.limits.body_bytes_max:
             raise TooLarge(f"a body may have {self.limits.body_bytes_max} bytes", "")
-        async for piece in self.request.content.iter_any():
+        while piece := await in_time(self.request.content.readany()):
             size += len(piece)
             if size > self.limits.body_bytes_max:
                 raise TooLarge(f"a body may have {self.limits.body_bytes_max} bytes", "")
@@ -107,6 +111,15 @@ class Call:
         """Read the content as strict JSON. Raises InvalidInput, TooLarge."""
         refuse_other_charset(self.headers)
         return parse_json(await self.body())
+
+
+async def in_time(content: Awaitable[T]) -> T:
+    """Wait for the next piece of a request's content. Raises TooSlow."""
+    try:
+        async with asyncio.timeout(CONTENT_WAIT_S):
+            return await content
+    except TimeoutError:
+        raise TooSlow(f"the content stopped coming for {CONTENT_WAIT_S:.0f} s", "") from None
 
 
 def refuse_other_charset(headers: Mapping[str, str]) -> None:

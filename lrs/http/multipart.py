@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
@@ -10,9 +11,12 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from lrs.attachments import Attachments
-from lrs.http.call import Call, refuse_other_charset
+from lrs.errors import GriffelError
+from lrs.http.call import Call, in_time, refuse_other_charset
 from schemas.errors import InvalidInput, TooLarge
 from schemas.people import Json
+
+log = logging.getLogger("griffel.http")
 
 PIECE_BYTES = 64 * 1024
 HASH_HEADER = "X-Experience-API-Hash"
@@ -68,7 +72,7 @@ class StatementParts:
 
     async def _next(self) -> BodyPartReader | None:
         try:
-            part = await self._reader.next()
+            part = await in_time(self._reader.next())
         except (ValueError, LookupError, HttpProcessingError) as error:
             raise InvalidInput(_BROKEN, "") from error
         if part is not None and not isinstance(part, BodyPartReader):
@@ -85,7 +89,7 @@ class StatementParts:
     async def _pieces(self, part: BodyPartReader) -> AsyncIterator[bytes]:
         while True:
             try:
-                piece = await part.read_chunk(PIECE_BYTES)
+                piece = await in_time(part.read_chunk(PIECE_BYTES))
             except (ValueError, LookupError, AssertionError, HttpProcessingError) as error:
                 raise InvalidInput(_BROKEN, "") from error
             if not piece:
@@ -107,6 +111,25 @@ async def answer_with_attachments(
     await response.prepare(call.request)
     if call.method == "HEAD":
         return response
+    try:
+        await _write_parts(response, boundary, content, statements, blobs, store)
+    except GriffelError as error:
+        # The status is sent already: breaking off is the only way left to say that this is not the whole answer.
+        log.error("an answer with attachments broke off: %s", type(error).__name__)  # noqa: TRY400
+        if call.request.transport is not None:
+            call.request.transport.abort()
+        raise ConnectionResetError from None
+    return response
+
+
+async def _write_parts(
+    response: web.StreamResponse,
+    boundary: str,
+    content: object,
+    statements: Sequence[Json],
+    blobs: dict[str, Json],
+    store: Attachments,
+) -> None:
     await response.write(
         b"--%s\r\nContent-Type: application/json\r\n\r\n%s\r\n" % (boundary.encode(), orjson.dumps(content))
     )
@@ -127,4 +150,3 @@ async def answer_with_attachments(
             await response.write(b"\r\n")
     await response.write(b"--%s--\r\n" % boundary.encode())
     await response.write_eof()
-    return response

@@ -5,6 +5,7 @@ An answer names the rule and the place, and never repeats what was sent.
 
 from __future__ import annotations
 
+import itertools
 import math
 from http import HTTPStatus
 
@@ -26,6 +27,7 @@ from lrs.errors import (
     Refused,
 )
 from schemas.errors import InvalidInput, TooLarge
+from schemas.statement_rules import PROPERTIES
 
 PROBLEM_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:griffel:problem:"
@@ -35,12 +37,17 @@ class UnsupportedType(InvalidInput):
     """The content's type or coding is not one this resource takes (415)."""
 
 
+class TooSlow(InvalidInput):
+    """The content did not arrive in time (408)."""
+
+
 class WrongMethod(InvalidInput):
     """The resource does not have this method (405)."""
 
 
 STATUS_BY_ERROR: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"),
+    (TooSlow, HTTPStatus.REQUEST_TIMEOUT, "too-slow"),
     (UnsupportedType, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-type"),
     (WrongMethod, HTTPStatus.METHOD_NOT_ALLOWED, "wrong-method"),
     (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid-input"),
@@ -64,10 +71,10 @@ def problem(error: Exception) -> web.Response:
     status, name = next((status, name) for kind, status, name in STATUS_BY_ERROR if isinstance(error, kind))
     body: dict[str, object] = {"type": TYPE_PREFIX + name, "title": status.phrase, "status": status.value}
     body["detail"] = error.detail if isinstance(error, (InvalidInput, GriffelError)) else status.phrase
-    pointer = getattr(error, "pointer", None)
+    pointer = _told(getattr(error, "pointer", None) or "")
     if pointer:
         body["pointer"] = pointer
-    pointers = getattr(error, "pointers", ())
+    pointers = [_told(one) for one in getattr(error, "pointers", ())]
     if len(pointers) > 1:
         body["pointers"] = pointers
     headers = {}
@@ -75,7 +82,17 @@ def problem(error: Exception) -> web.Response:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Basic realm="Griffel", charset="UTF-8"'
-    return web.Response(body=orjson.dumps(body), status=status.value, content_type=PROBLEM_TYPE, headers=headers)
+    answer = web.Response(body=orjson.dumps(body), status=status.value, content_type=PROBLEM_TYPE, headers=headers)
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        answer.force_close()  # what is still to come of the content is no next request
+    return answer
+
+
+def _told(pointer: str) -> str:
+    """Give a pointer as far as its keys are indexes or names that xAPI gives: others may be anything, a name too."""
+    keys = pointer.split("/")[1:]
+    known = itertools.takewhile(lambda key: key.isdecimal() or key in PROPERTIES, keys)
+    return "".join(f"/{key}" for key in known)
 
 
 def server_fault() -> web.Response:

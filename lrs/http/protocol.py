@@ -6,6 +6,7 @@ secret.
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 
 import orjson
@@ -13,6 +14,9 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from lrs.http.problem import PROBLEM_TYPE, TYPE_PREFIX
+
+FIRST_HEAD_WAIT_S = 30.0
+"""How long a new connection may take to send the head of its first request."""
 
 _RULES = {
     HTTPStatus.BAD_REQUEST: "this is not a well-formed HTTP request",
@@ -28,7 +32,20 @@ def _answer(status: HTTPStatus) -> dict[str, object]:
 class _Protocol(RequestHandler):
     """A connection whose broken requests are answered without quoting them."""
 
-    __slots__ = ()
+    __slots__ = ("_first_head",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, and give the first request's head a bounded time; the library bounds those that follow."""
+        super().connection_made(transport)
+        self._first_head = self._loop.call_later(FIRST_HEAD_WAIT_S, self._close_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._first_head.cancel()
+        super().connection_lost(exc)
+
+    def _close_if_silent(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
 
     def handle_error(
         self,

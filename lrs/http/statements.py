@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from lrs.credentials import Scope
-from lrs.errors import GriffelError, NotFound
+from lrs.errors import GriffelError, NotFound, WriterGone
 from lrs.http.app import Services, add_common_headers
 from lrs.http.call import CONSISTENT_HEADER, VERSION_HEADER, Call
 from lrs.http.multipart import MULTIPART, StatementParts, answer_with_attachments
@@ -29,6 +29,8 @@ from schemas.statement import Version, check_agent, check_statement, check_uuid,
 MORE_PATH = "/xapi/statements/more/"
 CHECKED_AT_ONCE = 100
 """How many statements are checked before the event loop gets a turn."""
+SHA2_BY_DIGITS = {56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
+"""Which of the SHA-2 sums an attachment's `sha2` is, by its hexadecimal digits (xAPI Data 2.4.11)."""
 FORMATS = ("ids", "exact", "canonical")
 ONE_STATEMENT = ("statementId", "voidedStatementId")
 WITH_ONE = ("format", "attachments")
@@ -87,16 +89,16 @@ class StatementResource:
         parts = StatementParts(call)
         statements, prefix = await self._checked(call, parse_json(await parts.statements()), put_id)
         blobs: dict[str, Json] = {}
-        recorded = False
         try:
             attached = await self._take_attachments(call.version, parts, statements, prefix, blobs)
-            ids = await self._append(call, statements, attached, single=prefix == "")
-            recorded = True
-        finally:
-            if not recorded:
-                for blob in blobs.values():
-                    await self._services.attachments.discard(blob)
-        return ids
+            return await self._append(call, statements, attached, single=prefix == "")
+        except WriterGone:
+            # The statements may be in the log: what they do not hold is swept away later (lrs/attachments.py).
+            raise
+        except (InvalidInput, GriffelError):
+            for blob in blobs.values():
+                await self._services.attachments.discard(blob)
+            raise
 
     async def _checked(self, call: Call, content: Any, put_id: str | None) -> tuple[list[Json], str]:
         """Check every statement of a request; give them, and what pointers into them begin with."""
@@ -150,10 +152,11 @@ class StatementResource:
             signature = bytearray()
             is_signature = attachment["usageType"] == SIGNATURE_USAGE
             store = self._services.attachments
-            sha2, blob = await store.save(_kept(pieces, signature) if is_signature else pieces)
+            kept = _kept(pieces, signature) if is_signature else pieces
+            sha2, blob = await store.save(kept, algorithm=SHA2_BY_DIGITS[len(declared)])
             blobs[attachment["sha2"]] = blob
             if sha2 != declared:
-                raise InvalidInput("an attachment's bytes do not have the SHA-256 that they came with", pointer)
+                raise InvalidInput("an attachment's bytes do not have the SHA-2 sum that they came with", pointer)
             if is_signature:
                 if attachment["contentType"].partition(";")[0].strip().lower() != SIGNATURE_TYPE:
                     raise InvalidInput(f"a signature's contentType must be {SIGNATURE_TYPE}", pointer + "/contentType")

@@ -92,6 +92,21 @@ def test_an_attachment_comes_back_byte_for_byte(api: Api, content: bytes) -> Non
     assert headers["content-type"] == "text/plain"
 
 
+@pytest.mark.parametrize("algorithm", ["sha224", "sha384", "sha512"])
+def test_an_attachment_may_come_with_any_sha_2_sum(api: Api, algorithm: str) -> None:
+    content = b"what was handed in"
+    sha2 = hashlib.new(algorithm, content).hexdigest()
+
+    def parts_for(sent: Any, handed_in: bytes) -> list[tuple[dict[str, str], bytes]]:
+        return [*body_of(sent), (part_headers(content, **{"X-Experience-API-Hash": sha2}), handed_in)]
+
+    sent, other = (statement(id=new_id(), attachments=[attachment(content, fileUrl=GONE, sha2=sha2)]) for _ in range(2))
+    must(200, send(api, parts_for(sent, content)))
+    _, (headers, given) = parts_of(must(200, api.get(statementId=sent["id"], attachments=True)))
+    assert (headers["x-experience-api-hash"], given) == (sha2, content)
+    must(400, send(api, parts_for(other, b"another")))
+
+
 @requirement("XAPI-00167", "XAPI-00161")
 def test_a_query_brings_the_attachments_of_all_it_finds(api: Api) -> None:
     actor = {"mbox": identifiers()["mbox"]}

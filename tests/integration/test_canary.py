@@ -291,7 +291,6 @@ def test_no_refusal_repeats_what_was_sent(place):
     assert repeated == {}
 
 
-@pytest.mark.xfail(strict=True, reason="a pointer names the place by the keys that lead to it, a client's own too")
 def test_no_pointer_repeats_a_name_that_a_client_chose(place):
     """Keys of extensions and language maps, and properties that there are not, may be anything, a person's name too."""
     pointers = {pointer_of(one) for one in refusals(place)}
