@@ -22,13 +22,12 @@ from lrs.blinding import KeyedHash
 from lrs.errors import Misconfigured, NotAllowed, NotFound
 from lrs.key_vault import KeyVault
 from schemas.envelope import Purpose
-from schemas.people import Json
+from schemas.people import CREDENTIALS_HOME_PAGE, Json
 
 SECRET_BYTES = 32
 KEY_BYTES = 12
 VERIFIED_S = 5.0
 VERIFIED_KEPT_MAX = 10_000
-AUTHORITY_HOME_PAGE = "urn:griffel:credentials"
 
 
 class Scope(StrEnum):
@@ -116,7 +115,7 @@ class Credentials:
         key = base64.b32encode(random.token_bytes(KEY_BYTES)).decode().rstrip("=").lower()
         secret = random.token_urlsafe(SECRET_BYTES)
         blind = self._blind(key)
-        named = authority or {"objectType": "Agent", "account": {"homePage": AUTHORITY_HOME_PAGE, "name": key}}
+        named = authority or {"objectType": "Agent", "account": {"homePage": CREDENTIALS_HOME_PAGE, "name": key}}
         plain = orjson.dumps({"key": key, "label": label, "authority": named})
         row = (
             blind,

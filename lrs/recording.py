@@ -171,7 +171,7 @@ class StatementRecorder:
                     survey_keys = await self._keys([principal], Purpose.SURVEY, year)
             state = seal_statement(sealable, owners, keys, survey_keys)
             one.owners = owners
-            people = {owners[naming.identifier] for naming in one.named.namings} - gone
+            people = {owners[naming.identifier] for naming in one.named.namings if naming.is_person} - gone
             alive = _without(one.named, owners, gone) if gone else one.named
             terms = terms_of(one.statement, alive, owners.__getitem__, self._vault.blinding.term)
             entry = IndexEntry(pack_terms(terms), self._target(one.statement), one.voids)

@@ -167,7 +167,7 @@ def _separate(
     people: dict[bytes, list[tuple[int, str, Json]]] = {}
     for slot, naming in enumerate(named.namings):
         owner = owners[naming.identifier]
-        if owner != sole:
+        if owner != sole and naming.is_person:
             taken.append((naming, naming.agent))
             people.setdefault(owner, []).append((slot, naming.role, take_out(naming, slot)))
     return taken, people

@@ -40,6 +40,9 @@ class Kind(IntEnum):
     REGISTRATION = 6
 
 
+# A name of its own for each: to look a member up in the class costs more than to hash it, and this is the hot path.
+_AGENT, _AGENT_RELATED, _ACTIVITY, _ACTIVITY_RELATED, _VERB, _REGISTRATION = map(int, Kind)
+
 RAREST_FIRST = (Kind.REGISTRATION, Kind.AGENT, Kind.ACTIVITY, Kind.ACTIVITY_RELATED, Kind.AGENT_RELATED, Kind.VERB)
 
 
@@ -49,20 +52,21 @@ def terms_of(statement: Json, named: Named, pseudonym_of: Callable[[str], bytes]
     pseudonym_of maps an identifier to the learner's pseudonym.
     """
     terms: set[bytes] = set()
+    add = terms.add
     for naming in named.namings:
         pseudonym = pseudonym_of(naming.identifier)
-        terms.add(blind(Kind.AGENT_RELATED, pseudonym))
+        add(blind(_AGENT_RELATED, pseudonym))
         if naming.role in _ACTOR_OR_OBJECT:
-            terms.add(blind(Kind.AGENT, pseudonym))
+            add(blind(_AGENT, pseudonym))
     target = statement["object"]
     if target.get("objectType", "Activity") == "Activity":
-        terms.add(blind(Kind.ACTIVITY, target["id"]))
+        add(blind(_ACTIVITY, target["id"]))
     for activity in activities_of(statement):
-        terms.add(blind(Kind.ACTIVITY_RELATED, activity["id"]))
-    terms.add(blind(Kind.VERB, statement["verb"]["id"]))
+        add(blind(_ACTIVITY_RELATED, activity["id"]))
+    add(blind(_VERB, statement["verb"]["id"]))
     context = statement.get("context")
     if context is not None and "registration" in context:
-        terms.add(blind(Kind.REGISTRATION, context["registration"].lower()))
+        add(blind(_REGISTRATION, context["registration"].lower()))
     return list(terms)
 
 

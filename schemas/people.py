@@ -17,6 +17,8 @@ from typing import Any
 
 IDENTIFIER_KEYS = ("account", "mbox", "mbox_sha1sum", "openid")
 ERASED_HOME_PAGE = "urn:griffel:erased"
+CREDENTIALS_HOME_PAGE = "urn:griffel:credentials"
+"""Home page of the accounts that credentials have as authority, where they are given no other."""
 
 Json = dict[str, Any]
 
@@ -62,7 +64,8 @@ class Naming:
     """One place in which somebody is named.
 
     holder[key] is the agent (or group) object; role says what they are there, e.g. `actor`, `instructor`,
-    `object.actor` in a sub-statement.
+    `object.actor` in a sub-statement. is_person is False for an authority that is a credential and nobody: it is found
+    like everyone else, but there is nobody whose key it would need, so it stays where it is.
     """
 
     holder: Any
@@ -70,6 +73,7 @@ class Naming:
     role: str
     agent: Json
     identifier: str
+    is_person: bool = True
 
 
 @dataclass(slots=True)
@@ -102,6 +106,8 @@ def people_of(statement: Json) -> Named:
             _context_people(namings, inner_context, "object.")
     if "authority" in statement:
         _add(namings, statement, "authority", "authority")
+        if statement["authority"].get("account", {}).get("homePage") == CREDENTIALS_HOME_PAGE:
+            namings[-1].is_person = False
     return named
 
 

@@ -9,6 +9,9 @@ from typing import Any
 LEARNERS = 2_000
 COURSES = 20
 MODULES = 12
+PROBES = 40
+PROBE_STATEMENTS = 50
+PROBE_VERB = "http://adlnet.gov/expapi/verbs/completed"
 VERBS = ("initialized", "progressed", "answered", "completed", "passed", "experienced")
 
 
@@ -16,6 +19,20 @@ def statements(count: int, seed: int = 1) -> list[dict[str, Any]]:
     """Give so many statements, each with an id of its own."""
     chance = random.Random(seed)
     return [_statement(chance) for _ in range(count)]
+
+
+def probes() -> list[dict[str, Any]]:
+    """Give the statements of a few learners who stop early: each has a full page under one registration, for ever."""
+    chance = random.Random(0)
+    made = []
+    for probe in range(PROBES):
+        for _ in range(PROBE_STATEMENTS):
+            one = _statement(chance)
+            one["actor"]["account"]["name"] = f"probe-{probe}"
+            one["verb"] = {"id": PROBE_VERB}
+            one["context"]["registration"] = str(uuid.UUID(int=(1 << 100) + probe))
+            made.append(one)
+    return made
 
 
 def _statement(chance: random.Random) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from lrs.credentials import AUTHORITY_HOME_PAGE, Scope
+from lrs.credentials import Scope
+from schemas.people import CREDENTIALS_HOME_PAGE
 from tests.conformance.builders import agent, iri, new_id, statement
 from tests.conformance.client import Api, Json, must
 from tests.services import Griffel
@@ -255,7 +256,7 @@ def test_authority_is_the_credentials_whatever_was_sent(credential: Make) -> Non
     for api in (first, second):
         [statement_id] = api.store(statement(authority=claimed))
         authorities.append(api.fetch(statement_id)["authority"])
-    assert [one["account"]["homePage"] for one in authorities] == [AUTHORITY_HOME_PAGE] * 2
+    assert [one["account"]["homePage"] for one in authorities] == [CREDENTIALS_HOME_PAGE] * 2
     assert authorities[0] != authorities[1]
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from lrs import credentials as module
-from lrs.credentials import AUTHORITY_HOME_PAGE, Caller, Credentials, Scope, parse_scopes
+from lrs.credentials import Caller, Credentials, Scope, parse_scopes
 from lrs.errors import Misconfigured, NotAllowed, NotFound
 from lrs.key_providers import FileKeys
 from lrs.key_vault import KeyVault
 from lrs.vault_store import SQLiteVault
 from schemas.envelope import Purpose
+from schemas.people import CREDENTIALS_HOME_PAGE
 from schemas.statement import check_agent
 
 ALL = frozenset({Scope.ALL})
@@ -75,7 +76,7 @@ async def test_each_credential_has_an_authority_of_its_own_that_is_an_agent(cred
     authorities = [caller.authority for caller in callers if caller is not None]
     for authority in authorities:
         check_agent(authority, "2.0.0")
-        assert authority["account"]["homePage"] == AUTHORITY_HOME_PAGE
+        assert authority["account"]["homePage"] == CREDENTIALS_HOME_PAGE
     assert authorities[0] != authorities[1]
 
 

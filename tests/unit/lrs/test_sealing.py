@@ -43,7 +43,7 @@ from schemas.envelope import (
     parse_part,
     split_parts,
 )
-from schemas.people import ERASED_HOME_PAGE, identifier_of, people_of, sha1sum_identifier
+from schemas.people import CREDENTIALS_HOME_PAGE, ERASED_HOME_PAGE, identifier_of, people_of, sha1sum_identifier
 from schemas.statement import check_statement
 from tests.unit.schemas.builders import ANN, BEA, CAS, DEE, SIGNATURE, minimal
 from tests.unit.schemas.statements import PEOPLE, STATEMENTS, person
@@ -53,6 +53,9 @@ VERSION = 3
 PEPPER = bytes(32)
 STREAM = b"originator id 16"
 STORED_US = 1_700_000_000_000_000
+
+
+CREDENTIAL = {"objectType": "Agent", "account": {"homePage": CREDENTIALS_HOME_PAGE, "name": "q7hx"}}
 
 
 def same_person(identifier: str) -> str:
@@ -165,6 +168,8 @@ def test_one_principals_statement_is_one_part_and_each_further_person_adds_one()
     kinds = {
         "alone": (minimal(actor=ANN), [Part.BODY]),
         "with an instructor": (minimal(actor=ANN, context={"instructor": BEA}), [Part.BODY, Part.PERSON]),
+        "by a person": (minimal(actor=ANN, authority=BEA), [Part.BODY, Part.PERSON]),
+        "by a credential": (minimal(actor=ANN, authority=CREDENTIAL), [Part.BODY]),
         "about two": (
             minimal(actor=ANN, object={"objectType": "Agent", **BEA}),
             [Part.BODY, Part.WRAP, Part.WRAP, Part.PERSON, Part.PERSON],
@@ -228,6 +233,15 @@ def assert_only_the_gone_are_gone(keys: Keys, statement: dict[str, Any], found: 
             assert naming.identifier.rpartition("\0")[2] not in written
     for key in ("verb", "result"):
         assert found.statement.get(key) == statement.get(key)
+
+
+def test_an_authority_that_is_a_credential_is_nobody_who_could_be_erased() -> None:
+    keys = Keys()
+    statement = minimal(actor=ANN, authority=CREDENTIAL)
+    state = keys.seal(statement)
+    keys.destroy(CREDENTIAL)
+    assert opened(keys, state).statement == statement
+    assert opened(keys, state).intact
 
 
 def test_placeholders_are_stable_in_one_statement_and_not_linkable_across() -> None:
