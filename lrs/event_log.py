@@ -39,6 +39,8 @@ QUEUE_BYTES_MAX = 64 * 1024 * 1024
 READER_THREADS = 4
 WRITER_START_S = 30.0
 DRAIN_S = 30.0
+WRITER_SILENT_S = 30.0
+WRITER_LOOK_S = 1.0
 ADVANCE_S = 1.0
 ADVANCE_AGAIN_S = 1.0
 RESTART_WAIT_S = 0.2
@@ -124,7 +126,7 @@ class EventLog:
         wait_s = RESTART_WAIT_S
         while True:
             if self._writer is not None:
-                await self._writer.gone.wait()
+                await self._writer.end()
                 log.error("the writer stopped; starting it again")
                 await self._writer.close()
                 self._writer = None
@@ -279,6 +281,7 @@ class _WriterChannel(asyncio.Protocol):
         self._waiting: dict[int, tuple[asyncio.Future[Outcome], int, int]] = {}
         self._unsent: list[bytes] = []
         self._number = 0
+        self._heard_s = 0.0
         self.queued_events = 0
         self._queued_bytes = 0
         self.started = self._loop.create_future()
@@ -321,6 +324,8 @@ class _WriterChannel(asyncio.Protocol):
         ):
             raise QueueFull
         future: asyncio.Future[Outcome] = self._loop.create_future()
+        if not self._waiting:
+            self._heard_s = time.monotonic()
         self._waiting[self._number] = (future, events, len(message))
         self.queued_events += events
         self._queued_bytes += len(message)
@@ -333,6 +338,17 @@ class _WriterChannel(asyncio.Protocol):
     def _flush(self) -> None:
         self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
+
+    async def end(self) -> None:
+        """Wait until the writer is gone; one that answers nothing for WRITER_SILENT_S is killed."""
+        while not self.gone.is_set():
+            try:
+                await asyncio.wait_for(self.gone.wait(), WRITER_LOOK_S)
+            except TimeoutError:
+                if self._waiting and time.monotonic() - self._heard_s > WRITER_SILENT_S:
+                    log.error("the writer has not answered for %.0f s; it is killed", WRITER_SILENT_S)  # noqa: TRY400
+                    self.process.kill()
+                    await self.gone.wait()
 
     async def drain(self) -> None:
         """Wait until everything asked has been answered, or the writer is gone, at most DRAIN_S."""
@@ -353,6 +369,7 @@ class _WriterChannel(asyncio.Protocol):
             self.started.set_result(None)
             data = data[1:]
         self._buffer += data
+        self._heard_s = time.monotonic()
         self.answering = True
         for number, body in split_frames(self._buffer):
             future, events, size = self._waiting.pop(number)

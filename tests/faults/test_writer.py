@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
+from lrs.event_log import WRITER_SILENT_S
 from tests.faults import workload
 from tests.faults.workload import Post, Posts
 from tests.services import Griffel
@@ -190,6 +191,24 @@ async def test_while_the_writer_hangs_reading_goes_on(server):
         await waiting
         assert [post.statuses for post in posts.made] == [[200], [200]]
         await until_status(client, f"{server.base}/health/ready", 200)
+        assert workload.refute(posts.made, await workload.stored(client, server, posts.registration)) == []
+
+
+@pytest.mark.slow
+async def test_a_writer_that_goes_on_hanging_is_replaced_and_what_waited_is_503(server):
+    posts = Posts(f"{SEED} hung for good, {server.mode}")
+    async with workload.session(server) as client:
+        await until_answered(client, server, posts.make())
+        (writer,) = workload.writers(server)
+        os.kill(writer, signal.SIGSTOP)
+        hung = posts.make()
+        body, kind = hung.body()
+        timeout = aiohttp.ClientTimeout(total=2 * WRITER_SILENT_S)
+        url, headers = f"{server.url}/statements", {"Content-Type": kind}
+        async with client.post(url, data=body, headers=headers, timeout=timeout) as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "1")
+        await until_answered(client, server, hung)
+        assert workload.writers(server) != [writer]
         assert workload.refute(posts.made, await workload.stored(client, server, posts.registration)) == []
 
 
