@@ -13,7 +13,7 @@ from schemas.errors import InvalidInput
 from schemas.times import Version, in_utc, parse_timestamp
 
 if TYPE_CHECKING:
-    from schemas.statement_rules import Check, Json
+    from schemas.checks import Check, Json
 
 __all__ = [
     "Version",

@@ -1,8 +1,6 @@
 """The rules of xAPI statements, as tables: which properties each object has, and what each may hold.
 
-A *check* takes a value and raises InvalidInput if the value is not allowed in its place. `object_of`, `array_of` and
-`by_object_type` make checks of checks. The pointer of a problem grows on the way out, from the place to the root, so a
-good statement costs nothing for it.
+What a check is, and how checks are made of checks, stands in `checks`.
 
 Section numbers are those of xAPI 1.0.3, part two; what 2.0.0 changed stands beside it.
 """
@@ -10,165 +8,36 @@ Section numbers are those of xAPI 1.0.3, part two; what 2.0.0 changed stands bes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
+from schemas.checks import (
+    NAMED,
+    Check,
+    Json,
+    array_of,
+    by_object_type,
+    check_boolean,
+    check_number,
+    check_string,
+    matching,
+    object_of,
+    one_of,
+    recurring,
+)
 from schemas.errors import InvalidInput
 from schemas.iri import check_iri, check_known_iri, check_mailbox, check_media_type
 from schemas.languages import check_language_map, check_language_tag
 from schemas.times import Version, check_duration, check_timestamp_1, check_timestamp_2
 
-Check = Callable[[Any], None]
-Json = dict[str, Any]
-
 VOIDED = "http://adlnet.gov/expapi/verbs/voided"
 SIGNATURE = "http://adlnet.gov/expapi/attachments/signature"
 SIGNATURE_MEDIA_TYPE = "application/octet-stream"
-
-RECURRING_KEPT_MAX = 5_000
-RECURRING_BYTES_MAX = 4_096
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}")
 _SHA2 = re.compile(r"(?:[0-9a-fA-F]{56}|[0-9a-fA-F]{64}|[0-9a-fA-F]{96}|[0-9a-fA-F]{128})")
 _VERSION_1 = re.compile(r"1\.0(?:\.[0-9A-Za-z.+-]{1,32})?")
 _VERSION_1_OR_2 = re.compile(r"[12]\.0(?:\.[0-9A-Za-z.+-]{1,32})?")
-
-PROPERTIES: set[str] = set()
-"""Every name that xAPI gives to a property; any other key of a statement was chosen by somebody."""
-
-
-# What checks are made of
-
-
-def object_of(checks: Mapping[str, Check], *required: str, also: Callable[[Json], None] | None = None) -> Check:
-    """Make the check of an object with these properties and no others.
-
-    also sees the object after each of its properties has passed, for rules about several of them.
-    """
-    PROPERTIES.update(checks)
-
-    def check(value: Any) -> None:
-        if type(value) is not dict:
-            raise InvalidInput("This must be an object.")
-        for key, item in value.items():
-            try:
-                try:
-                    check_item = checks[key]
-                except KeyError:
-                    raise InvalidInput("There is no such property here.") from None
-                check_item(item)
-            except InvalidInput as problem:
-                problem.inside(key)
-                raise
-        for key in required:
-            if key not in value:
-                raise InvalidInput(f"`{key}` is required here.")
-        if also is not None:
-            also(value)
-
-    return check
-
-
-def array_of(check_item: Check, *, empty: bool = True, also: Callable[[list[Any]], None] | None = None) -> Check:
-    """Make the check of an array of such items, which may be empty or not."""
-
-    def check(value: Any) -> None:
-        if type(value) is not list:
-            raise InvalidInput("This must be an array.")
-        if not (empty or value):
-            raise InvalidInput("This array must not be empty.")
-        for index, item in enumerate(value):
-            try:
-                check_item(item)
-            except InvalidInput as problem:
-                problem.inside(index)
-                raise
-        if also is not None:
-            also(value)
-
-    return check
-
-
-def by_object_type(checks: Mapping[str, Check], default: str | None = None) -> Check:
-    """Make the check of an object whose `objectType` says which check holds; default is what an absent one means."""
-    rule = f"`objectType` must be one of {', '.join(checks)}."
-
-    def check(value: Any) -> None:
-        if type(value) is not dict:
-            raise InvalidInput("This must be an object.")
-        kind = value.get("objectType", default)
-        if type(kind) is not str or kind not in checks:
-            raise InvalidInput(rule, "/objectType" if "objectType" in value else "")
-        checks[kind](value)
-
-    return check
-
-
-def one_of(*texts: str) -> Check:
-    """Make the check of a string that is one of these."""
-    allowed = frozenset(texts)
-    rule = f"This must be {' or '.join(texts)}."
-
-    def check(value: Any) -> None:
-        if type(value) is not str or value not in allowed:
-            raise InvalidInput(rule)
-
-    return check
-
-
-def matching(form: re.Pattern[str], rule: str) -> Check:
-    """Make the check of a string that has a form as a whole."""
-    fits = form.fullmatch
-
-    def check(value: Any) -> None:
-        if type(value) is not str or not fits(value):
-            raise InvalidInput(rule)
-
-    return check
-
-
-def recurring(check: Check) -> Check:
-    """Make a check that remembers what has passed, for what stands in most statements word for word.
-
-    Writing a value as JSON costs a tenth of looking into all its properties.
-    """
-    passed: set[bytes] = set()
-
-    def check_unless_passed(value: Any) -> None:
-        try:
-            text = orjson.dumps(value)
-        except orjson.JSONEncodeError:
-            text = b""
-        if text in passed:
-            return
-        check(value)
-        if 0 < len(text) <= RECURRING_BYTES_MAX:
-            if len(passed) >= RECURRING_KEPT_MAX:
-                passed.clear()
-            passed.add(text)
-
-    return check_unless_passed
-
-
-def check_string(value: Any) -> None:
-    """Raise InvalidInput if value is not a string."""
-    if type(value) is not str:
-        raise InvalidInput("This must be a string.")
-
-
-def check_boolean(value: Any) -> None:
-    """Raise InvalidInput if value is not true or false."""
-    if type(value) is not bool:
-        raise InvalidInput("This must be true or false.")
-
-
-def check_number(value: Any) -> None:
-    """Raise InvalidInput if value is not a number."""
-    if type(value) is not int and type(value) is not float:
-        raise InvalidInput("This must be a number.")
 
 
 def check_extensions(value: Any) -> None:
@@ -452,3 +321,6 @@ CHECK_STATEMENT: dict[Version, Check] = {
         _CONTEXT_2, check_timestamp_2, matching(_VERSION_1_OR_2, "This must be a string: 1.0, 1.0.x, 2.0 or 2.0.x.")
     ),
 }
+
+PROPERTIES = frozenset(NAMED)
+"""Every name that xAPI gives to a property; any other key of a statement was chosen by somebody."""
