@@ -60,11 +60,22 @@ class NewEvent(msgspec.Struct, array_like=True, frozen=True):
     blobs: tuple[bytes, ...] = ()
 
 
+class Copied(msgspec.Struct, array_like=True, frozen=True):
+    """Says that events come from a copy of this log: from which position on, and their stored µs."""
+
+    position: int
+    stored_us: tuple[int, ...]
+
+
 class AppendRequest(msgspec.Struct, array_like=True, frozen=True, tag="append"):
-    """Events that go in together or not at all. seen is what the server knew of the state of the people named."""
+    """Events that go in together or not at all. seen is what the server knew of the state of the people named.
+
+    Copied events keep their positions and times, and nothing is made of them: what once was is among them.
+    """
 
     events: tuple[NewEvent, ...]
     seen: tuple[PersonStateRow, ...] = ()
+    copied: Copied | None = None
 
 
 class Appended(msgspec.Struct, array_like=True, frozen=True, tag="appended"):
@@ -99,12 +110,6 @@ TermRow = tuple[bytes, int, int]
 """(packed terms, position, source)"""
 StatementRow = tuple[int, bytes, bytes, bytes | None, bytes | None]
 """(position, packed terms, packed people, target, whom it voids)"""
-
-PSEUDONYM_BYTES = 16
-SETTLE_STATEMENTS_MIN = 500
-"""So many statements are worth writing into the posting lists together: neighbours in a list share a page."""
-SETTLE_STATEMENTS_MAX = 2_000
-"""Never more than about this many are left to be looked at one by one."""
 
 
 class Rows(msgspec.Struct):
@@ -194,6 +199,7 @@ class Group:
         self._tables = tables
         self._requests = requests
         self._rows = Rows()
+        self._copying = any(request.copied is not None for request in requests)
         self._fresh: dict[bytes, KnownStatement] = {}
         self._looked_up: dict[bytes, KnownStatement | None] = {}
         events = [event for request in requests for event in request.events]
@@ -218,6 +224,8 @@ class Group:
     def _take(
         self, request: AppendRequest, taken: set[Stream], states: dict[bytes, list[PersonStateRow]]
     ) -> Changed | tuple[int, tuple[int, ...]]:
+        if request.copied is not None:
+            return self._take_copy(request.events, request.copied)
         streams = [(event.originator_id, event.version) for event in request.events]
         known = tuple([index for index, stream in enumerate(streams) if stream in taken])
         if not known and len(set(streams)) < len(streams):
@@ -232,13 +240,19 @@ class Group:
         first = self._position + 1
         return first, tuple([self._add(event) for event in request.events])
 
-    def _add(self, event: NewEvent) -> int:
+    def _take_copy(self, events: Sequence[NewEvent], copied: Copied) -> Changed | tuple[int, tuple[int, ...]]:
+        """Take events as they were; hand them back where the log does not end just before them."""
+        if copied.position != self._position + 1:
+            return Changed((), ())
+        return copied.position, tuple([self._add(*one) for one in zip(events, copied.stored_us, strict=True)])
+
+    def _add(self, event: NewEvent, stored_us: int | None = None) -> int:
         rows = self._rows
         self._position += 1
-        self._stored_us = max(self._now_us, self._stored_us + 1)
-        position, stored_us = self._position, self._stored_us
+        self._stored_us = max(self._now_us, self._stored_us + 1) if stored_us is None else stored_us
+        position = self._position
         rows.events.append(
-            (position, event.originator_id, event.version, event.topic, event.record_key, stored_us, event.state)
+            (position, event.originator_id, event.version, event.topic, event.record_key, self._stored_us, event.state)
         )
         if event.blobs:
             rows.blobs += [(blob, position) for blob in event.blobs]
@@ -249,14 +263,14 @@ class Group:
             )
         else:
             rows.people += [(person, position) for person in event.people]
-        return stored_us
+        return self._stored_us
 
     # ── StatementRefs and voiding ────────────────────────────────────────────────────────────────────────────────
 
     def _link(self) -> None:
         """Give the index what StatementRefs pass on, and void what is to be voided (decision 13)."""
         fresh = self._fresh
-        if not fresh:
+        if not fresh and not self._copying:
             return
         inherits = [one for one, entry in fresh.items() if entry.target is not None]
         for originator_id in inherits:
@@ -314,6 +328,10 @@ class Group:
             if entry.voids is not None:
                 rows.voidings.append((entry.voids, entry.position))
                 asked[entry.voids] = None
+        if self._copying:
+            done = [event[1] for event in rows.events if event[3] == STATEMENT_VOIDED]
+            rows.voided_positions += [one.position for one in map(self._statement, done) if one is not None]
+            return
         for target in asked:
             statement = self._statement(target)
             # A statement that voids cannot be voided itself (xAPI Data 2.3.2).
@@ -420,19 +438,3 @@ def write_documents(tables: LogTables, request: DocumentRequest) -> DocumentsCha
 def next_revision(put: DocumentPut, now_us: int) -> int:
     """Give a document's new revision: later than before, also than one that was deleted meanwhile."""
     return max(now_us, put.expected_revision + 1)
-
-
-def settle(tables: LogTables, limit: int = SETTLE_STATEMENTS_MAX) -> int:
-    """Write the oldest statements that are not in the lists yet into them; give how many.
-
-    Until then a query looks at them one by one. Many at once touch far fewer pages than each at its own commit.
-    """
-    rows = tables.unsettled(limit)
-    if rows:
-        people = [
-            (packed[at : at + PSEUDONYM_BYTES], position)
-            for position, _, packed in rows
-            for at in range(0, len(packed), PSEUDONYM_BYTES)
-        ]
-        tables.settle([(terms, position, position) for position, terms, _ in rows], people, rows[-1][0])
-    return len(rows)

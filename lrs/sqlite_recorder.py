@@ -34,9 +34,9 @@ from lrs.appending import (
     Stream,
     TermRow,
     next_revision,
-    settle,
     write_group,
 )
+from lrs.settling import settle
 from lrs.sql import script, split_script
 from projections.statement_index import unpack_terms
 

@@ -25,8 +25,6 @@ from typing import Protocol
 import msgspec
 
 from lrs.appending import (
-    SETTLE_STATEMENTS_MAX,
-    SETTLE_STATEMENTS_MIN,
     Appended,
     AppendRequest,
     Failed,
@@ -34,6 +32,7 @@ from lrs.appending import (
     Request,
 )
 from lrs.garbage import spare_the_collector
+from lrs.settling import SETTLE_STATEMENTS_MAX, SETTLE_STATEMENTS_MIN
 
 GROUP_EVENTS_MAX = 2_000
 READ_BYTES = 1 << 20
