@@ -92,6 +92,7 @@ def test_an_attachment_comes_back_byte_for_byte(api: Api, content: bytes) -> Non
     assert headers["content-type"] == "text/plain"
 
 
+@requirement("XAPI-00103")
 @pytest.mark.parametrize("algorithm", ["sha224", "sha384", "sha512"])
 def test_an_attachment_may_come_with_any_sha_2_sum(api: Api, algorithm: str) -> None:
     content = b"what was handed in"

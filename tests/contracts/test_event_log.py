@@ -379,13 +379,21 @@ async def nothing(log: EventLog) -> AsyncIterator[EventLog]:
     yield log
 
 
-async def test_a_quiet_logs_watermark_is_moved_on(place: LogPlace) -> None:
+async def test_a_quiet_logs_watermark_is_moved_on(place: LogPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_log, "ADVANCE_AGAIN_S", 0)
     async with running(place.log(clock_us=lambda: time.time_ns() // 1000 + 5_000_000)) as log:  # always finds it old
         done = appended(await log.append(request(event(name("a")))))
         first = await log.watermark()
         second = await log.watermark()
         assert done.head_us < first < second
         assert appended(await log.append(request(event(name("b"))))).stored_us[0] > second
+
+
+async def test_a_database_whose_clock_is_behind_is_not_asked_to_move_on_by_every_reader(place: LogPlace) -> None:
+    async with running(place.log(clock_us=lambda: time.time_ns() // 1000 + 5_000_000)) as log:
+        appended(await log.append(request(event(name("a")))))
+        first = await log.watermark()
+        assert [await log.watermark() for _ in range(5)] == [first] * 5
 
 
 async def test_watermarks_never_go_back_after_a_restart_with_a_clock_that_stepped_back(place: LogPlace) -> None:

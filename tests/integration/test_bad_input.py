@@ -147,7 +147,7 @@ JSON_BODIES = {
     "a control character": (with_raw("response", f'"{CANARY}\x01"'), 400, ""),
     "a key twice": (twice("actor"), 400, "/actor"),
     "a key twice, inside": (twice("mbox", "actor"), 400, "/actor/mbox"),
-    "too deep": (deep(80), 413, None),
+    "too deep": (deep(80), 413, "/result/extensions"),
     "far too deep": (deep(100_000), 413, ""),
     "brackets alone": (b"[" * 200_000, 413, ""),
     "too many members": (
@@ -160,7 +160,7 @@ JSON_BODIES = {
     "too many items": (
         json.dumps(statement(result={"extensions": {"https://school.example/x": [0] * 10_001}})).encode(),
         413,
-        "/result/extensions/https:~1~1school.example~1x",
+        "/result/extensions",
     ),
     "too many statements": (json.dumps([{}] * 5_001).encode(), 413, ""),
     "null": (b"null", 400, ""),
@@ -175,10 +175,7 @@ def test_bad_json_is_refused_with_its_place(api: Api, case: str) -> None:
     told = refusal(api.call("POST", "statements", data=body, headers=JSON_TYPE))
     assert told.status == status
     assert told.detail
-    if pointer is None:
-        assert told.pointer.startswith("/result/extensions")
-    else:
-        assert told.pointer == pointer
+    assert told.pointer == pointer
 
 
 @pytest.mark.parametrize("case", JSON_BODIES)
@@ -194,18 +191,18 @@ def test_bad_json_is_refused_as_a_document_that_is_said_to_be_json(api: Api, cas
 
 STATEMENTS = {
     "no actor": ({"actor": GONE}, ""),
-    "an unknown property": ({canary(): 1}, None),
+    "an unknown property": ({canary(): 1}, ""),
     "null": ({"result": None}, "/result"),
     "no mailbox": ({"actor": {"mbox": canary()}}, "/actor/mbox"),
     "two identifiers": ({"actor": {"mbox": f"mailto:{canary()}@b.example", "openid": f"https://{canary()}"}}, "/actor"),
     "no IRI": ({"verb": {"id": canary()}}, "/verb/id"),
     "a display that is no map": ({"verb": {"id": "https://v.example", "display": canary()}}, "/verb/display"),
-    "a wrong language": ({"verb": {"id": "https://v.example", "display": {"@": canary()}}}, "/verb/display/@"),
+    "a wrong language": ({"verb": {"id": "https://v.example", "display": {"@": canary()}}}, "/verb/display"),
     "no UUID": ({"id": canary()}, "/id"),
     "no timestamp": ({"timestamp": canary()}, "/timestamp"),
     "no duration": ({"result": {"duration": canary()}}, "/result/duration"),
     "a score out of bounds": ({"result": {"score": {"scaled": 2}}}, "/result/score/scaled"),
-    "an extension without IRI": ({"result": {"extensions": {"@": canary()}}}, "/result/extensions/@"),
+    "an extension without IRI": ({"result": {"extensions": {"@": canary()}}}, "/result/extensions"),
     "an unknown objectType": ({"object": {"objectType": canary()}}, "/object/objectType"),
     "a long IRI": ({"verb": {"id": "https://v.example/" + CANARY * 3_000}}, "/verb/id"),
     "a slot": ({"actor": 0}, "/actor"),
@@ -216,22 +213,10 @@ STATEMENTS = {
 def test_a_bad_statement_is_refused_with_its_place(api: Api, case: str) -> None:
     changes, pointer = STATEMENTS[case]
     bad = {key: value for key, value in statement(**changes).items() if value is not GONE}
-    told = refusal_of_a_place(api.post(bad), pointer)
-    assert told.status == 400
-    told = refusal_of_a_place(api.post([statement(), bad]), None if pointer is None else f"/1{pointer}")
-    assert told.status == 400
-
-
-def refusal_of_a_place(response: requests.Response, pointer: str | None) -> Refusal:
-    """A refusal at a place; None for one under a key that the client chose, which the pointer has to name."""
-    if pointer is None:
-        told = response.json()
-        assert CANARY in told["pointer"]
-        assert CANARY not in json.dumps({**told, "pointer": ""})
-        return Refusal(response.status_code, told["pointer"], told["detail"])
-    told_of = refusal(response)
-    assert told_of.pointer == pointer
-    return told_of
+    told = refusal(api.post(bad))
+    assert (told.status, told.pointer) == (400, pointer)
+    told = refusal(api.post([statement(), bad]))
+    assert (told.status, told.pointer) == (400, f"/1{pointer}")
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
