@@ -53,6 +53,7 @@ class Settings:
         "data folder, so that all servers of a machine share it.",
     )
     master_key: str = _setting("", "Root key as 32 bytes in base64, instead of key files.", secret=True)
+    kafka: str = _setting("", "Cluster: Kafka's brokers, host:port with commas between them.")
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(8080, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
     public_url: str = _setting("", "The address by which others reach this server, if it is another one.")
@@ -62,15 +63,26 @@ class Settings:
     body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest JSON body, in bytes.", minimum=1024)
     attachments_bytes_max: int = _setting(256 * 1024 * 1024, "Most bytes of attachments in one request.", minimum=1024)
     statements_max: int = _setting(5_000, "Most statements in one batch.", minimum=1)
+    metrics: str = _setting(
+        "local",
+        "Who may read /metrics. local: whoever asks from this machine, others with a credential. open: everybody. "
+        "off: nobody.",
+        choices=("local", "open", "off"),
+    )
     log_level: str = _setting("info", "How much is logged.", choices=("error", "warning", "info", "debug"))
 
-    def checked(self) -> Settings:
-        """Give these settings if they fit together. Raises Misconfigured, naming the setting and the mend."""
+    def checked(self, *asked: str) -> Settings:
+        """Give these settings if they fit together; where some are named, no others were asked for.
+
+        Raises Misconfigured, naming the setting and the mend.
+        """
         if self.mode is Mode.CLUSTER:
             for name in ("database_url", "keys_url"):
-                if not getattr(self, name).startswith(("postgresql://", "postgres://")):
+                if (not asked or name in asked) and not getattr(self, name).startswith(
+                    ("postgresql://", "postgres://")
+                ):
                     raise Misconfigured(f"cluster mode needs {variable(name)}=postgresql://user@host/database")
-            if self.database_url == self.keys_url:
+            if self.database_url == self.keys_url != "":
                 raise Misconfigured(f"{variable('keys_url')} must be another database than {variable('database_url')}")
         return self
 
@@ -88,7 +100,8 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
         def wrapped(**options: Any) -> Any:
             given = {one.name: options.pop(one.name) for one in fields}
             try:
-                settings = Settings(**{name: value for name, value in given.items() if value is not None}).checked()
+                settings = Settings(**{name: value for name, value in given.items() if value is not None})
+                settings = settings.checked(*names)
             except Misconfigured as error:
                 raise click.UsageError(error.detail) from error
             return command(settings, **options)

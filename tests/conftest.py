@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tests import services
+from tests import kafka_services, services
+from tests.kafka_services import ExternalKafka, Kafka
 from tests.services import Griffel, Mode, Postgres, PostgresDatabases, ServiceMissing
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def pytest_configure() -> None:
 
 def pytest_report_header() -> list[str]:
     missing = "a failure (CI=true)" if in_ci() else "skipped"
-    return [f"services (what is missing is {missing}):", *(f"  {line}" for line in services.report())]
+    lines = [*services.report(), kafka_services.report()]
+    return [f"services (what is missing is {missing}):", *(f"  {line}" for line in lines)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -78,6 +80,37 @@ def own_postgres() -> Iterator[Postgres]:
     """A PostgreSQL for one test alone, which may kill it."""
     try:
         server = Postgres()
+    except ServiceMissing as reason:
+        without(reason)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_kafka() -> Iterator[ExternalKafka]:
+    """One Kafka for the whole run; leave it running."""
+    try:
+        server = kafka_services.kafka_from_environment()
+    except ServiceMissing as reason:
+        without(reason)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def kafka(shared_kafka: ExternalKafka) -> ExternalKafka:
+    """That Kafka without any topic of ours."""
+    shared_kafka.delete_topics()
+    return shared_kafka
+
+
+@pytest.fixture
+def own_kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
+    """A Kafka for one test alone, which may kill it; parametrize it indirectly with a number of brokers, else one."""
+    try:
+        server = Kafka(getattr(request, "param", 1))
     except ServiceMissing as reason:
         without(reason)
     server.start()
