@@ -6,7 +6,8 @@ Each command is a function on Services; the same functions serve the command lin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,18 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def control_application(credentials: Credentials) -> web.Application:
-    """Give the application that answers on the control socket."""
+def control_application(
+    credentials: Credentials, more: Mapping[str, Callable[[dict[str, Any]], Awaitable[Any]]] | None = None
+) -> web.Application:
+    """Give the application that answers on the control socket; `more` are commands besides those on credentials."""
+    commands = {name: partial(command, credentials) for name, command in COMMANDS.items()} | dict(more or {})
 
     async def answer(request: web.Request) -> web.Response:
-        command = COMMANDS.get(request.match_info["name"])
+        command = commands.get(request.match_info["name"])
         if command is None:
             return web.Response(body=orjson.dumps({"error": "this server does not know that command"}), status=404)
         try:
-            told = await command(credentials, orjson.loads(await request.read()))
+            told = await command(orjson.loads(await request.read()))
         except GriffelError as error:
             return web.Response(body=orjson.dumps({"error": error.detail}), status=400)
         return web.Response(body=orjson.dumps(told), content_type="application/json")

@@ -20,6 +20,10 @@ Key = tuple[bytes, ...]
 """The key of a row: the table's key columns, in order."""
 
 
+class KeyGone(Exception):
+    """The key that a row was to be sealed under is destroyed: its learner is erased, and the row with them."""
+
+
 class KeyRef(NamedTuple):
     """Which of a learner's keys a row is sealed under: the one of the newest statement that went into it."""
 
@@ -34,8 +38,9 @@ class OpenedEvent:
     """An event as projections see it.
 
     learner is the pseudonym of the one person whom the statement is about, None where there are several or the event
-    is no statement. statement is None where there is none, or where it cannot be opened any more. `blind(kind, value)`
-    of the opener gives the keyed hashes that stand in keys.
+    is no statement. statement is None where there is none, or where it cannot be opened any more; in it a number stands
+    in the place of everyone whom it names but is not about (schemas/people.py). `blind(kind, value)` of the opener
+    gives the keyed hashes that stand in keys.
     """
 
     position: int
@@ -68,7 +73,7 @@ class Opener(Protocol):
         ...
 
     def seal_row(self, key: KeyRef, binding: bytes, content: Json) -> bytes:
-        """Seal a content under a learner's key, bound to the row's table and key."""
+        """Seal a content under a learner's key, bound to the row's table and key. Raises KeyGone."""
         ...
 
 

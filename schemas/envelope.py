@@ -30,6 +30,7 @@ TENANT = 1
 
 _HEADER = struct.Struct(">BBIBHB16sHH")
 HEADER_BYTES = _HEADER.size
+_KIND_OFFSET = struct.calcsize(">BBIBH")
 _LENGTH = struct.Struct(">I")
 
 NOBODY = bytes(OWNER_BYTES)
@@ -82,6 +83,12 @@ class Part(IntEnum):
     CREDENTIAL = 10
     VOIDING = 11
     VOIDED = 12
+    ROW = 13
+    """The content of a view's row."""
+    COMPLETION = 14
+    """That a learner completed a course, or that this was taken back."""
+    SEQUENCED = 15
+    """Which event has a number in the completion stream: its stream and version."""
 
 
 class Header(NamedTuple):
@@ -142,8 +149,8 @@ def join_parts(parts: list[bytes]) -> bytes:
     return b"".join([chunk for part in parts for chunk in (_LENGTH.pack(len(part)), part)])
 
 
-def split_parts(record: bytes) -> Iterator[SealedPart]:
-    """Give the parts of a record in order. Raises MalformedRecord."""
+def split_parts(record: bytes, kinds: frozenset[int] | None = None) -> Iterator[SealedPart]:
+    """Give the parts of a record in order, of some kinds alone where they are named. Raises MalformedRecord."""
     at, end = 0, len(record)
     while at < end:
         if at + 4 > end:
@@ -152,7 +159,8 @@ def split_parts(record: bytes) -> Iterator[SealedPart]:
         start, at = at + 4, at + 4 + length
         if at > end or length < HEADER_BYTES:
             raise MalformedRecord("record ends inside a part")
-        yield parse_part(record[start:at])
+        if kinds is None or record[start + _KIND_OFFSET] in kinds:
+            yield parse_part(record[start:at])
 
 
 def parse_part(part: bytes) -> SealedPart:

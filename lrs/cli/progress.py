@@ -21,6 +21,7 @@ class Tally:
 
     Attributes:
         statements: how many were dealt with in this run, refused ones included.
+        unit: what is counted.
         rejects: how many of them the endpoint refused, None where nothing can be refused.
         fraction: how much of the whole that is, between 0 and 1; None where the whole is not known.
     """
@@ -28,10 +29,11 @@ class Tally:
     statements: int = 0
     rejects: int | None = None
     fraction: float | None = None
+    unit: str = "statements"
 
     def sentence(self, elapsed_s: float) -> str:
         """Say it in one line."""
-        told = f"{self.statements:,} statements, {self.statements / max(elapsed_s, 1e-9):,.0f}/s"
+        told = f"{self.statements:,} {self.unit}, {self.statements / max(elapsed_s, 1e-9):,.0f}/s"
         if self.rejects is not None:
             told += f", {self.rejects:,} rejected"
         if self.fraction is not None:
@@ -105,7 +107,7 @@ class TransferProgress:
         if self._bar is not None and self._task is not None:
             fraction = self._tally.fraction
             rate = self._tally.statements / max(self.elapsed_s, 1e-9)
-            told = f"{self._tally.statements:,} statements · {rate:,.0f}/s"
+            told = f"{self._tally.statements:,} {self._tally.unit} · {rate:,.0f}/s"
             if self._tally.rejects is not None:
                 told += f" · {self._tally.rejects:,} rejected"
             total = None if fraction is None else 1.0

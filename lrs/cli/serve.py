@@ -37,14 +37,15 @@ def serve(settings: Settings) -> None:
         sys.stdout.flush()
 
     try:
-        _run(server.serve(settings, tell))
+        run_loop(server.serve(settings, tell))
     except GriffelError as error:
         raise click.ClickException(error.detail) from error
     except OSError as error:
         raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
 
 
-def _run(work: object) -> None:
+def run_loop(work: object) -> None:
+    """Run a program's main coroutine on the quickest event loop there is."""
     try:
         import uvloop  # noqa: PLC0415  not on every platform
     except ImportError:

@@ -1,0 +1,85 @@
+"""What commands share that open the installation itself: beside a running server, or without one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+
+from lrs.config import Mode, Settings
+from lrs.errors import GriffelError, Misconfigured
+
+PLACES = ("mode", "data", "database_url", "keys_url", "keys_dir", "master_key")
+"""The settings that say where an installation is."""
+SERVER_WAIT_S = 10.0
+"""How long a server that is only just starting is waited for."""
+SERVER_POLL_S = 0.1
+
+T = TypeVar("T")
+
+
+def carry_out(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work; tell what went wrong in a sentence."""
+    from projections.view_store import StoreBusy  # noqa: PLC0415  keeps `griffel --help` quick
+
+    try:
+        return asyncio.run(work)
+    except GriffelError as error:
+        raise click.ClickException(error.detail) from error
+    except StoreBusy as error:
+        raise click.ClickException(f"{error}; try again") from error
+
+
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[tuple[Any, Any, Any]]:
+    """Open key vault and views to read them: (vault, view store, opener). A server may run beside it."""
+    from lrs.opening import VaultOpener  # noqa: PLC0415
+    from lrs.wiring import open_vault, view_store  # noqa: PLC0415
+
+    if settings.mode is Mode.EMBEDDED and not (settings.data / "views" / "views.db").exists():
+        raise Misconfigured(f"there are no views in {settings.data}; name the data folder of a server with --data")
+    async with open_vault(settings) as vault:
+        opener = VaultOpener(vault)
+        store = await asyncio.to_thread(view_store, settings, opener, read_only=True)
+        try:
+            yield vault, store, opener
+        finally:
+            store.close()
+
+
+async def with_services(
+    settings: Settings, here: Callable[[Any], Awaitable[T]], there: Callable[[Any], Awaitable[T]]
+) -> T:
+    """Do something that needs the whole installation.
+
+    `here` gets its services, when no server has the data folder (or in cluster mode, where nobody has it alone);
+    `there` gets a function that asks the server that has it: `await ask(command, asked)`.
+    """
+    from lrs.control import ask_server  # noqa: PLC0415
+    from lrs.data_folder import FolderTaken, control_socket, locked  # noqa: PLC0415
+    from lrs.wiring import open_services  # noqa: PLC0415
+
+    async def ask(command: str, asked: dict[str, Any]) -> Any:
+        return await ask_server(control_socket(settings.data), command, asked)
+
+    if settings.mode is Mode.CLUSTER:
+        async with open_services(settings) as services:
+            return await here(services)
+    ends = time.monotonic() + SERVER_WAIT_S
+    while True:
+        try:
+            with locked(settings.data):
+                async with open_services(settings) as services:
+                    return await here(services)
+        except FolderTaken:
+            try:
+                return await there(ask)
+            except OSError:
+                # Whoever has the folder is only just starting, or is another command that will soon be done.
+                if time.monotonic() > ends:
+                    raise
+                await asyncio.sleep(SERVER_POLL_S)
