@@ -31,6 +31,7 @@ from lrs.http.translations import Language, choose_language, install_words, lang
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 ENDPOINT_PATH = "/xapi"
 ABOUT_PATH = "/xapi/about"
+COURSES_PATH = "/courses"
 CREDENTIAL_COMMAND = "griffel credentials create --scope all"
 DOCS = {
     "tutorial": "docs/tutorial.md",
@@ -184,7 +185,8 @@ def _wishes(request: web.Request) -> tuple[tuple[float, int], tuple[float, int]]
     return wish_for(accept, "text/html"), wish_for(accept, "application/json", "application/problem+json")
 
 
-def _only_read(request: web.Request) -> web.Response | None:
+def only_read(request: web.Request) -> web.Response | None:
+    """Give the answer to whoever wants to do anything but read, None to others."""
     if request.method in ("GET", "HEAD"):
         return None
     response = problem(WrongMethod("this address is only read, by GET or HEAD", ""))
@@ -202,7 +204,7 @@ def _guarded(response: web.Response) -> web.Response:
 
 async def _first_page(request: web.Request) -> web.StreamResponse:
     """Say what runs here, how it is, and how to begin; as a page, or as JSON to whoever asks for that."""
-    if refused := _only_read(request):
+    if refused := only_read(request):
         return refused
     state = request.app[PAGE_STATE]
     health = await state.health()
@@ -229,6 +231,7 @@ async def _first_page(request: web.Request) -> web.StreamResponse:
         "docs": DOCS,
         "ready_path": READY_PATH,
         "about_path": ABOUT_PATH,
+        "courses_path": COURSES_PATH,
     }
     return render_page(request, "first.html.j2", content)
 
@@ -247,7 +250,7 @@ async def _not_found(request: web.Request) -> web.StreamResponse:
 
 
 async def _static(request: web.Request) -> web.StreamResponse:
-    return _only_read(request) or asset_response(request.match_info["name"]) or await _not_found(request)
+    return only_read(request) or asset_response(request.match_info["name"]) or await _not_found(request)
 
 
 def curl_post(endpoint: str) -> str:

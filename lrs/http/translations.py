@@ -10,14 +10,16 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from babel import Locale
 from babel.dates import format_date, format_datetime, format_time, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal, format_percent
 from babel.support import Translations
 from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
@@ -48,9 +50,39 @@ class Language:
             return time
         return f"{format_date(moment, 'long', locale=self.locale)} {time}"
 
-    def ago(self, span: timedelta) -> str:
-        """Write how long ago something was, in whole units: "2 seconds ago"."""
-        return format_timedelta(-span, threshold=1, add_direction=True, locale=self.locale)
+    def day(self, moment: date) -> str:
+        """Write a day: "4 March 2026"."""
+        return format_date(moment, "long", locale=self.locale)
+
+    def short_day(self, moment: date) -> str:
+        """Write a day in few letters and without its year: "4 Mar"."""
+        return format_date(moment, "d MMM", locale=self.locale)
+
+    def month(self, moment: date) -> str:
+        """Write a month: "March 2026"."""
+        return format_date(moment, "MMMM y", locale=self.locale)
+
+    def short_month(self, moment: date) -> str:
+        """Write a month in few letters: "Mar 26"."""
+        return format_date(moment, "MMM yy", locale=self.locale)
+
+    def number(self, number: float) -> str:
+        """Write a number, in groups of three digits."""
+        return format_decimal(number, locale=self.locale)
+
+    def percent(self, share: float) -> str:
+        """Write a share in whole percent: all but a little is never written as all, nor a little as nothing."""
+        whole = round(share * 100)
+        if whole == 100 and share < 1:  # noqa: PLR2004  a hundred percent
+            whole = 99
+        if whole == 0 and share > 0:
+            whole = 1
+        return format_percent(whole / 100, locale=self.locale)
+
+    def ago(self, span: timedelta, *, short: bool = False) -> str:
+        """Write how long ago something was, in whole units: "2 seconds ago"; short: "2 sec ago"."""
+        width: Literal["long", "short"] = "short" if short else "long"
+        return format_timedelta(-span, threshold=1, add_direction=True, format=width, locale=self.locale)
 
 
 @cache
@@ -61,6 +93,7 @@ def languages() -> Mapping[str, Language]:
         # Babel reads a locale's data when it is first used; a request should not be what waits for that.
         format_datetime(datetime(2000, 1, 1), "long", locale=language.locale)  # noqa: DTZ001  its text is not used
         language.ago(timedelta(seconds=1))
+        language.percent(1)
     return found
 
 
