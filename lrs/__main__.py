@@ -10,9 +10,17 @@ import click
 
 COMMANDS = {
     "serve": ("lrs.cli.serve", "serve", "Run the record store."),
+    "status": ("lrs.cli.status", "status", "Say how far the log and each view are."),
     "credentials": ("lrs.cli.credentials", "credentials", "Make, list and revoke keys."),
     "import": ("lrs.cli.import_statements", "import_statements", "Bring statements in, from a file or another store."),
     "export": ("lrs.cli.export", "export", "Write statements out."),
+    "courses": ("lrs.cli.courses", "courses", "Show courses, and where everyone stands."),
+    "views": ("lrs.cli.views", "views", "List views, build one anew, print one."),
+    "dead-letters": ("lrs.cli.dead_letters", "dead_letters", "Look after events that could not be applied."),
+    "topics": ("lrs.cli.topics", "topics", "Make and check the topics on Kafka."),
+    "relay": ("lrs.cli.relay", "relay", "Copy the log to Kafka."),
+    "consume": ("lrs.cli.consume", "consume", "Compute views from the log on Kafka."),
+    "restore": ("lrs.cli.restore", "restore", "Bring the log back from Kafka."),
     "demo": ("lrs.cli.demo", "demo", "Play a school term against a running server."),
 }
 

@@ -59,6 +59,10 @@ class BlobStore(Protocol):
         """Give the blobs that were begun at least so long ago."""
         ...
 
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
 
 class BlobFolder:
     """Sealed files under the data folder, named by random ids."""
@@ -98,6 +102,9 @@ class BlobFolder:
         ours = [path for path in self._folder.glob("*/*") if _BLOB_NAME.fullmatch(path.name)]
         return [bytes.fromhex(path.name) for path in ours if path.stat().st_mtime <= before]
 
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
     def _path(self, blob_id: bytes) -> Path:
         name = blob_id.hex()
         return self._folder / name[:2] / name
@@ -132,6 +139,10 @@ class BlobTable:
             "SELECT blob_id FROM blob_chunk WHERE number = 0 AND begun <= now() - make_interval(secs => %s)", age_s
         )
         return [bytes(row[0]) for row in rows.fetchall()]
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
 
     def _run(self, text: str, *parameters: Any) -> psycopg.Cursor[Any]:
         try:
@@ -199,8 +210,9 @@ class Attachments:
         return len(orphans)
 
     async def stop(self) -> None:
-        """Let what is under way end."""
+        """Let what is under way end, and close the store."""
         await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        self._store.close()
 
     async def _append(self, cipher: AESGCM, blob_id: bytes, number: int, plain: bytes, marker: bytes) -> None:
         # The key is this blob's alone, so the chunk's number is a nonce that never repeats under it.

@@ -41,9 +41,20 @@ class Scope(StrEnum):
     STATE = "state"
     DEFINE = "define"
     PROFILE = "profile"
+    COURSES_READ = "courses/read"
+    STREAMS_READ = "streams/read"
 
 
-_READERS = frozenset({Scope.STATEMENTS_READ, Scope.STATE, Scope.PROFILE, Scope.STATEMENTS_READ_MINE})
+_READERS = frozenset(
+    {
+        Scope.STATEMENTS_READ,
+        Scope.STATE,
+        Scope.PROFILE,
+        Scope.STATEMENTS_READ_MINE,
+        Scope.COURSES_READ,
+        Scope.STREAMS_READ,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +167,23 @@ class Credentials:
         fits = hmac.compare_digest(self._hash(secret), expected)
         if not fits or not rows or rows[0][5] is not None:
             return None
-        credential = self._read(rows[0])
+        return self._remember(presented, blind, self._read(rows[0]))
+
+    async def holder(self, blind: bytes) -> Caller | None:
+        """Give who holds the credential of this blind name, None where it is revoked or never was.
+
+        For whoever has shown the secret before, and proves it by something that the store has sealed: a session. Like
+        a secret that was verified, the answer is remembered for VERIFIED_S.
+        """
+        presented = f"\0{blind.hex()}"  # no header can be equal to it
+        if (known := self.remembered(presented)) is not None:
+            return known
+        rows = await self._vault.with_store(lambda store: store.rows("credential", blind))
+        if not rows or rows[0][5] is not None:
+            return None
+        return self._remember(presented, blind, self._read(rows[0]))
+
+    def _remember(self, presented: str, blind: bytes, credential: Credential) -> Caller:
         caller = Caller(blind, credential.authority, credential.scopes, credential.purpose)
         now = time.monotonic()
         self._verified = {one: known for one, known in self._verified.items() if known[0] > now}

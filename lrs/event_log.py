@@ -84,12 +84,14 @@ class EventLog:
         self._head_us = 0
         self._advanced_s = -ADVANCE_AGAIN_S
         self._reader: LogReader
+        self.on_group: Callable[[int], None] = lambda _: None
+        """Told how many events the writer reported together: those of one commit, or of two that were close."""
 
     # ── start and stop ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
         """Start the writer and open the readers. Raises WriterGone when the log cannot be opened."""
-        self._writer = await _WriterChannel.open(self._place)
+        self._writer = await _WriterChannel.open(self._place, self._note_group)
         self._reader = self._make_reader()
         self._head_us = (await self._read("head"))[0][1]
         self._keeping = asyncio.create_task(self._keep_writer())
@@ -105,6 +107,9 @@ class EventLog:
             self._writer = None
         await asyncio.to_thread(self._threads.shutdown)
         self._reader.close()
+
+    def _note_group(self, events: int) -> None:
+        self.on_group(events)
 
     @property
     def writable(self) -> bool:
@@ -131,7 +136,7 @@ class EventLog:
                 await self._writer.close()
                 self._writer = None
             try:
-                self._writer = await _WriterChannel.open(self._place)
+                self._writer = await _WriterChannel.open(self._place, self._note_group)
                 wait_s = RESTART_WAIT_S
             except (WriterGone, OSError):
                 await asyncio.sleep(wait_s)
@@ -199,6 +204,11 @@ class EventLog:
         old = self._clock_us() - head_us > WATERMARK_AGE_MAX_US
         return old and time.monotonic() - self._advanced_s > ADVANCE_AGAIN_S and self.writable
 
+    async def head(self) -> Head:
+        """Give where the log ends, its watermark no older than `watermark` promises."""
+        await self.watermark()
+        return Head(*(await self._read("head"))[0])
+
     async def positions(self, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
         """Give the positions that a query asks for, and the log's head, to which the answer holds."""
         found, head = await self._in_thread(self._reader.positions, query)
@@ -227,6 +237,26 @@ class EventLog:
         """Give (version, state) of each stream's newest event."""
         rows = await self._read("newest_of_streams", among=originator_ids)
         return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def heads_of_streams(self, originator_ids: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        """Give (version, position) of each stream's newest event."""
+        rows = await self._read("heads_of_streams", among=originator_ids)
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def streams(self, originator_ids: Sequence[bytes]) -> list[Event]:
+        """Give every event of these streams."""
+        # Lists of ids are asked in pieces that may repeat one.
+        rows = await self._read("streams", among=originator_ids)
+        return list({row[0]: Event(*row) for row in rows}.values())
+
+    async def stream_newest(self, originator_id: bytes, known: int = 0) -> int:
+        """Give the version of a stream's newest event; known is one that is there, so that fewer are looked at."""
+        rows = await self._read("stream_newest", known, among=[originator_id])
+        return rows[0][0] or known
+
+    async def stream_between(self, originator_id: bytes, after: int, upto: int) -> list[Event]:
+        """Give a stream's events after a version, up to another, in order."""
+        return [Event(*row) for row in await self._read("stream_between", after, upto, among=[originator_id])]
 
     async def person_states(self, people: Sequence[bytes]) -> tuple[PersonStateRow, ...]:
         """Give what is true of people, sorted, of those of whom anything is."""
@@ -273,9 +303,10 @@ class EventLog:
 class _WriterChannel(asyncio.Protocol):
     """The server's end of the socket pair, and the process at the other end."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_group: Callable[[int], None]) -> None:
         self.gone = asyncio.Event()
         self.answering = True
+        self._on_group = on_group
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._waiting: dict[int, tuple[asyncio.Future[Outcome], int, int]] = {}
@@ -289,7 +320,7 @@ class _WriterChannel(asyncio.Protocol):
         self.process: subprocess.Popen[bytes]
 
     @classmethod
-    async def open(cls, place: str) -> _WriterChannel:
+    async def open(cls, place: str, on_group: Callable[[int], None]) -> _WriterChannel:
         """Start a writer and wait until it has opened its place. Raises WriterGone."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -303,7 +334,7 @@ class _WriterChannel(asyncio.Protocol):
         process.stdin.write(place.encode() + b"\n")
         process.stdin.close()
         ours.setblocking(False)
-        _, channel = await asyncio.get_running_loop().create_connection(cls, sock=ours)
+        _, channel = await asyncio.get_running_loop().create_connection(lambda: cls(on_group), sock=ours)
         channel.process = process
         try:
             await asyncio.wait_for(asyncio.shield(channel.started), WRITER_START_S)
@@ -371,12 +402,18 @@ class _WriterChannel(asyncio.Protocol):
         self._buffer += data
         self._heard_s = time.monotonic()
         self.answering = True
+        appended = 0
         for number, body in split_frames(self._buffer):
             future, events, size = self._waiting.pop(number)
             self.queued_events -= events
             self._queued_bytes -= size
+            outcome = decode_outcome(body)
+            if isinstance(outcome, Appended):
+                appended += len(outcome.stored_us)
             if not future.done():
-                future.set_result(decode_outcome(body))
+                future.set_result(outcome)
+        if appended:
+            self._on_group(appended)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.gone.set()

@@ -26,7 +26,7 @@ from schemas.people import Named, people_of
 RESTORED_AT_ONCE = 500
 """How many events go into the log in one transaction."""
 
-_NAMES_SOMEBODY = frozenset({Part.BODY, Part.WRAP, Part.PERSON})
+_NAMES_SOMEBODY = frozenset({Part.BODY, Part.WRAP, Part.PERSON, Part.COMPLETION})
 
 
 class LogRestorer:

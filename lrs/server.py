@@ -21,11 +21,15 @@ from lrs.credentials import Scope
 from lrs.data_folder import control_socket, locked
 from lrs.garbage import spare_the_collector
 from lrs.http.app import Services
-from lrs.http.health import check_health, setup_health
+from lrs.http.courses import setup_courses
+from lrs.http.health import check_health, setup_health, waiting_consumers
+from lrs.http.metrics import Readers, setup_metrics
 from lrs.http.pages import PageState, setup_pages
 from lrs.http.protocol import Runner
 from lrs.http.routes import xapi_routes
-from lrs.wiring import open_services
+from lrs.http.streams import setup_streams
+from lrs.metrics import Metrics
+from lrs.wiring import open_services, relay_position
 
 SHUTDOWN_S = 30.0
 BACKLOG_CONNECTIONS = 1_024
@@ -34,11 +38,15 @@ SWITCH_INTERVAL_S = 0.0005
 HEADER_BYTES_MAX = 16 * 1024
 
 
-def application(services: Services, settings: Settings) -> web.Application:
-    """Give the whole HTTP application."""
-    app = web.Application(client_max_size=services.limits.body_bytes_max)
+def application(services: Services, settings: Settings, metrics: Metrics | None = None) -> web.Application:
+    """Give the whole HTTP application; metrics are its own where none are given."""
+    metrics = metrics or Metrics()
+    app = web.Application(client_max_size=services.limits.body_bytes_max, middlewares=[metrics.middleware])
     app.add_routes(xapi_routes(services))
-    setup_health(app, lambda: check_health(services))
+    setup_health(app, lambda: check_health(services), lambda: waiting_consumers(services.views.consumers))
+    setup_metrics(app, services, metrics, Readers(settings.metrics), relay_position(settings))
+    setup_streams(app, services)
+    setup_courses(app, services, services.views.courses)
 
     def public_url(request: web.Request) -> str:
         return settings.public_url.rstrip("/") or f"{request.scheme}://{request.host}"
@@ -78,8 +86,10 @@ async def serve(settings: Settings, tell: Callable[[str], None]) -> None:
 
 
 async def _listen(stack: AsyncExitStack, services: Services, settings: Settings) -> str:
+    metrics = Metrics()
+    services.log.on_group = metrics.note_group
     runner = Runner(
-        application(services, settings),
+        application(services, settings, metrics),
         access_log=None,
         handle_signals=False,
         shutdown_timeout=SHUTDOWN_S,
@@ -100,7 +110,8 @@ async def _listen(stack: AsyncExitStack, services: Services, settings: Settings)
 async def _listen_for_commands(stack: AsyncExitStack, services: Services, settings: Settings) -> None:
     path = control_socket(settings.data)
     path.unlink(missing_ok=True)
-    runner = web.AppRunner(control_application(services.credentials), access_log=None, handle_signals=False)
+    control = control_application(services.credentials, services.views.commands())
+    runner = web.AppRunner(control, access_log=None, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.UnixSite(runner, str(path)).start()

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
+from consumers.completion_stream import NAME as STREAM
 from lrs.activities import ActivityCatalogue
 from lrs.attachments import Attachments, BlobFolder, BlobStore, BlobTable
+from lrs.completions import Completions
 from lrs.config import Mode, Settings
 from lrs.consistency import check_vault_fits
+from lrs.consuming import Consuming, following
 from lrs.credentials import Credentials
 from lrs.documents import Documents
 from lrs.event_log import EventLog
+from lrs.garbage import spare_the_collector
 from lrs.http.app import Services
 from lrs.http.call import Limits
+from lrs.kafka_log import KafkaLog, check_speed
+from lrs.kafka_restore import KafkaRestore
+from lrs.kafka_topics import addresses, partitions_of
 from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider
 from lrs.key_vault import KeyVault
-from lrs.log_reader import PostgresReader, SQLiteReader
+from lrs.log_reader import LogReader, PostgresReader, SQLiteReader
+from lrs.opening import VaultOpener
+from lrs.partitions import partitioning_of
 from lrs.reading import StatementReader
 from lrs.recording import StatementRecorder
+from lrs.relay import Relay
+from lrs.relay_store import RelayStore
+from lrs.restoring import LogRestorer
+from lrs.status import RelayPosition, read_relay_position
 from lrs.tokens import TokenVerifier
 from lrs.vault_store import PostgresVault, SQLiteVault, VaultStore
+from lrs.views import Views
+from projections.postgres_views import PostgresViews
+from projections.projection import Opener
+from projections.sqlite_views import SQLiteViews
+from projections.view_store import ViewStore
 
 
 def key_provider(settings: Settings) -> KeyProvider:
@@ -66,11 +86,98 @@ def event_log(settings: Settings) -> EventLog:
     return EventLog(settings.database_url, lambda: PostgresReader(settings.database_url))
 
 
+def log_reader(settings: Settings) -> LogReader:
+    """Give a reader of the log, beside whoever writes it."""
+    if settings.mode is Mode.EMBEDDED:
+        return SQLiteReader(settings.data / "log" / "log.db")
+    return PostgresReader(settings.database_url)
+
+
+def relay_position(settings: Settings) -> RelayPosition | None:
+    """Give what says how far the relay is, None where there is no relay."""
+    if settings.mode is Mode.EMBEDDED:
+        return None
+    return partial(read_relay_position, settings.database_url)
+
+
 def blob_store(settings: Settings) -> BlobStore:
     """Give where attachments lie."""
     if settings.mode is Mode.EMBEDDED:
         return BlobFolder(settings.data / "attachments")
     return BlobTable(settings.database_url)
+
+
+def view_store(settings: Settings, opener: Opener, *, read_only: bool = False) -> ViewStore:
+    """Give where the views lie; read_only makes nothing that is not there."""
+    if settings.mode is Mode.EMBEDDED:
+        return SQLiteViews(settings.data / "views" / "views.db", opener, read_only=read_only)
+    return PostgresViews(settings.database_url, opener, read_only=read_only)
+
+
+def relay(settings: Settings) -> Relay:
+    """Give the relay of a cluster. Raises Misconfigured when the topic is missing, Busy when Kafka does not answer."""
+    check_speed()
+    return Relay(
+        lambda: RelayStore(settings.database_url),
+        lambda: KafkaLog(settings.kafka),
+        partitions=partitions_of(settings.kafka),
+    )
+
+
+@asynccontextmanager
+async def open_views(settings: Settings, vault: KeyVault, log: EventLog) -> AsyncIterator[Views]:
+    """Open the views of a log; in embedded mode they are computed here as well, from the log itself."""
+    opener = VaultOpener(vault)
+    store = await asyncio.to_thread(view_store, settings, opener)
+    partitioning = None
+    if settings.mode is Mode.CLUSTER:
+        partitioning = partial(partitioning_of, settings.database_url)
+    views = Views(store, opener, log, Completions(log, vault), partitioning=partitioning)
+    try:
+        if settings.mode is Mode.EMBEDDED:
+            views.follow_log()
+        yield views
+    finally:
+        await views.stop()
+
+
+@asynccontextmanager
+async def consuming(settings: Settings, names: Sequence[str]) -> AsyncIterator[Consuming]:
+    """Open what computes views from Kafka, and have it begin.
+
+    Raises NotFound for a name that is no view's, Misconfigured without a topic, Busy when something does not answer.
+    """
+    await asyncio.to_thread(partitions_of, settings.kafka)
+    async with open_vault(settings) as vault:
+        log = event_log(settings)
+        appends = STREAM in names
+        if appends:
+            await log.start()
+        try:
+            async with open_views(settings, vault, log) as views:
+                consumers = {name: views.consumer_named(name) for name in dict.fromkeys(names)}
+                async with following(addresses(settings.kafka), consumers) as working:
+                    spare_the_collector()
+                    yield working
+        finally:
+            if appends:
+                await log.stop()
+
+
+@asynccontextmanager
+async def restoring(settings: Settings) -> AsyncIterator[KafkaRestore]:
+    """Open what brings a log back from Kafka.
+
+    Raises Misconfigured without a topic, Busy when something does not answer.
+    """
+    partitions = await asyncio.to_thread(partitions_of, settings.kafka)
+    async with open_vault(settings) as vault:
+        log = event_log(settings)
+        await log.start()
+        try:
+            yield KafkaRestore(settings.database_url, addresses(settings.kafka), partitions, LogRestorer(log, vault))
+        finally:
+            await log.stop()
 
 
 @asynccontextmanager
@@ -96,23 +203,25 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         try:
             await check_vault_fits(log, vault)
             await attachments.sweep(log.known_blobs)
-            yield Services(
-                log=log,
-                vault=vault,
-                recorder=StatementRecorder(log, vault, catalogue),
-                reader=StatementReader(log, vault, catalogue),
-                documents=Documents(log, vault),
-                attachments=attachments,
-                catalogue=catalogue,
-                credentials=Credentials(vault),
-                bearer=tokens.caller if tokens else None,
-                limits=Limits(
-                    body_bytes_max=settings.body_bytes_max,
-                    statements_max=settings.statements_max,
-                    attachments_bytes_max=settings.attachments_bytes_max,
-                ),
-                cors_origin=settings.cors_origin,
-            )
+            async with open_views(settings, vault, log) as views:
+                yield Services(
+                    log=log,
+                    vault=vault,
+                    recorder=StatementRecorder(log, vault, catalogue),
+                    reader=StatementReader(log, vault, catalogue),
+                    documents=Documents(log, vault),
+                    attachments=attachments,
+                    catalogue=catalogue,
+                    credentials=Credentials(vault),
+                    views=views,
+                    bearer=tokens.caller if tokens else None,
+                    limits=Limits(
+                        body_bytes_max=settings.body_bytes_max,
+                        statements_max=settings.statements_max,
+                        attachments_bytes_max=settings.attachments_bytes_max,
+                    ),
+                    cors_origin=settings.cors_origin,
+                )
         finally:
             if tokens is not None:
                 await tokens.stop()

@@ -18,4 +18,18 @@ STATEMENT_VOIDED = "statement_voided"
 ACTIVITY_DEFINED = "activity_defined"
 """An activity's merged definition changed. Stream: keyed hash of (`activity`, its id), one version for each change."""
 
-KINDS = (STATEMENT_RECORDED, VOIDING, STATEMENT_VOIDED, ACTIVITY_DEFINED)
+COMPLETION_CHANGED = "completion_changed"
+"""A learner completed a course, or that was taken back. Stream: keyed hash of (`completion`, kind, learner, course,
+registration); odd versions say achieved, even ones taken back. Under the learner's own Kafka key."""
+
+COMPLETION_SEQUENCED = "completion_sequenced"
+"""A completion_changed event got its number in the completion stream. One stream for all; the version is the number."""
+
+KINDS = (
+    STATEMENT_RECORDED,
+    VOIDING,
+    STATEMENT_VOIDED,
+    ACTIVITY_DEFINED,
+    COMPLETION_CHANGED,
+    COMPLETION_SEQUENCED,
+)

@@ -30,6 +30,7 @@ from lrs.http.problem import WrongMethod, problem, server_fault
 from lrs.key_vault import KeyVault
 from lrs.reading import StatementReader, timestamp
 from lrs.recording import StatementRecorder
+from lrs.views import Views
 from schemas.errors import InvalidInput
 
 log = logging.getLogger("griffel.http")
@@ -74,6 +75,7 @@ class Services:
     attachments: Attachments
     catalogue: ActivityCatalogue
     credentials: Credentials
+    views: Views
     bearer: BearerCaller | None = None
     limits: Limits = Limits()
     cors_origin: str = "*"

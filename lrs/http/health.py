@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import orjson
 from aiohttp import web
 
+from consumers.consumer import Consumer
 from lrs.http.app import Services
 from lrs.http.problem import WrongMethod, problem
 
@@ -75,8 +76,19 @@ async def check_health(services: Services) -> Health:
     return Health(all(check.ok for check in checks), checks, watermark)
 
 
-def setup_health(app: web.Application, health: Callable[[], Awaitable[Health]]) -> None:
-    """Add LIVE_PATH (200 while the process answers) and READY_PATH (200, or 503 with the names of what is missing)."""
+def waiting_consumers(consumers: Iterable[Consumer]) -> list[str]:
+    """Give the names of consumers in this process that apply nothing: something is away, or they have stopped."""
+    return [f"consumer {one.projection.name}" for one in consumers if not one.healthy]
+
+
+def setup_health(
+    app: web.Application, health: Callable[[], Awaitable[Health]], waiting: Callable[[], list[str]] = list
+) -> None:
+    """Add LIVE_PATH (200 while the process answers) and READY_PATH (200, or 503 with the names of what is missing).
+
+    What `waiting` names is told too, but does not make the store unready: it takes statements all the same, and whoever
+    sends it work should go on.
+    """
 
     async def live(request: web.Request) -> web.Response:
         return _answer(request, HTTPStatus.OK, {"live": True})
@@ -84,7 +96,10 @@ def setup_health(app: web.Application, health: Callable[[], Awaitable[Health]]) 
     async def ready(request: web.Request) -> web.Response:
         found = await health()
         status = HTTPStatus.OK if found.ok else HTTPStatus.SERVICE_UNAVAILABLE
-        return _answer(request, status, {"ready": found.ok, "missing": found.missing})
+        body: dict[str, object] = {"ready": found.ok, "missing": found.missing}
+        if names := waiting():
+            body["waiting"] = names
+        return _answer(request, status, body)
 
     app.router.add_route("*", LIVE_PATH, live)
     app.router.add_route("*", READY_PATH, ready)

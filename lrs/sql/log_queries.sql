@@ -21,6 +21,16 @@ FROM events WHERE position > ? ORDER BY position LIMIT ?
 SELECT e.originator_id, e.originator_version, e.state FROM events e
 WHERE e.originator_id IN (??) AND e.originator_version =
 (SELECT max(n.originator_version) FROM events n WHERE n.originator_id = e.originator_id)
+-- name: heads_of_streams
+SELECT originator_id, max(originator_version), max(position) FROM events WHERE originator_id IN (??) GROUP BY originator_id
+-- name: streams
+SELECT position, originator_id, originator_version, topic, record_key, stored_us, state
+FROM events WHERE originator_id IN (??)
+-- name: stream_newest
+SELECT max(originator_version) FROM events WHERE originator_version > ? AND originator_id IN (??)
+-- name: stream_between
+SELECT position, originator_id, originator_version, topic, record_key, stored_us, state
+FROM events WHERE originator_version > ? AND originator_version <= ? AND originator_id IN (??) ORDER BY originator_version
 
 -- name: person_states
 SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym IN (??)

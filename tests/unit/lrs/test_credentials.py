@@ -176,9 +176,37 @@ async def test_credentials_are_listed_the_oldest_first_without_their_secrets(vau
     assert secret not in repr(listed)
 
 
+async def test_whoever_has_shown_a_secret_is_known_by_their_blind_name_until_the_credential_is_revoked(
+    credentials: Credentials,
+) -> None:
+    key, secret = await credentials.create(ALL)
+    shown = await credentials.caller(key, secret, "shown")
+    assert shown is not None
+    assert await credentials.holder(shown.blind) == shown
+    assert await credentials.holder(bytes(32)) is None
+    await credentials.revoke(key)
+    assert await credentials.holder(shown.blind) is None
+
+
+async def test_no_header_passes_for_what_is_remembered_of_a_session(credentials: Credentials) -> None:
+    key, secret = await credentials.create(ALL)
+    shown = await credentials.caller(key, secret, "shown")
+    assert shown is not None
+    await credentials.holder(shown.blind)
+    for header in (shown.blind.hex(), f"session {shown.blind.hex()}"):
+        assert credentials.remembered(header) is None
+
+
 # --------------------------------------------------------------------------------------------------------------- scopes
 
-READ_BY_ALL_READ = {Scope.STATEMENTS_READ, Scope.STATEMENTS_READ_MINE, Scope.STATE, Scope.PROFILE}
+READ_BY_ALL_READ = {
+    Scope.STATEMENTS_READ,
+    Scope.STATEMENTS_READ_MINE,
+    Scope.STATE,
+    Scope.PROFILE,
+    Scope.COURSES_READ,
+    Scope.STREAMS_READ,
+}
 
 
 @pytest.mark.parametrize("reading", [True, False], ids=["reading", "writing"])

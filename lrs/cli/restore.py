@@ -1,0 +1,56 @@
+"""`griffel restore`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from lrs.cli.progress import Tally, TransferProgress
+from lrs.cli.serve import run_loop
+from lrs.config import Mode, Settings, with_settings
+from lrs.errors import GriffelError, Misconfigured
+
+
+@click.command()
+@click.option("--from-kafka", is_flag=True, required=True, help="Read the events back from Kafka.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@with_settings("mode", "database_url", "keys_url", "keys_dir", "master_key", "kafka", "log_level")
+def restore(settings: Settings, *, from_kafka: bool, quiet: bool) -> None:
+    """Bring the log up to what Kafka has, before anything is served from it.
+
+    An empty database gets the whole log back, one from an older backup what is newer than its end: events with their
+    positions, times and bytes, and the index that statements are found by. Kafka and the key vault are enough. Stop
+    the servers and the relay first. If it is interrupted, type it again: it goes on from where the log ends.
+
+    Documents and attachments are no events: they come back with a backup of the database.
+
+    \b
+      griffel restore --from-kafka
+    """
+    del from_kafka  # the one source there is; asked for, so that another can come
+    tally = Tally(unit="events")
+    try:
+        with TransferProgress("restore", tally, quiet=quiet) as progress:
+
+            def told(reached: int, known: int) -> None:
+                tally.statements = reached
+                tally.fraction = reached / known if known else None
+                progress.update()
+
+            run_loop(_restore(settings, told))
+    except GriffelError as error:
+        raise click.ClickException(error.detail) from error
+
+
+async def _restore(settings: Settings, told: Callable[[int, int], None]) -> None:
+    from lrs.wiring import restoring  # noqa: PLC0415  keeps `griffel --help` quick
+
+    if settings.mode is not Mode.CLUSTER:
+        raise Misconfigured("an embedded log is not on Kafka: bring its folder back from a backup")
+    async with restoring(settings) as restore:
+        before, after = await restore.run(told)
+    if after == before:
+        click.echo(f"The log has all that Kafka has: it ends at position {before:,}.")
+    else:
+        click.echo(f"The log ends at position {after:,} now; it ended at {before:,}.")
