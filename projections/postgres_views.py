@@ -54,7 +54,8 @@ class PostgresViews(SqlViewStore):
         self._url = url
         self._idle: list[psycopg.Connection[Any]] = []
         self._idle_lock = threading.Lock()
-        self._prepared = read_only
+        self._read_only = read_only
+        self._made = False
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -69,8 +70,8 @@ class PostgresViews(SqlViewStore):
                     connect_timeout=CONNECT_TIMEOUT_S,
                     options=_OPTIONS,
                 )
-            if not self._prepared:
-                self._prepare(connection)
+            if not self._made:
+                self._made = self._are_made(connection) if self._read_only else self._make_tables(connection)
             yield connection
         except psycopg.OperationalError as error:
             raise StoreBusy("the views' database does not answer") from error
@@ -85,7 +86,11 @@ class PostgresViews(SqlViewStore):
             else:
                 self._idle.append(connection)
 
-    def _prepare(self, connection: psycopg.Connection[Any]) -> None:
+    def _are_made(self, connection: psycopg.Connection[Any]) -> bool:
+        """Say whether anybody has made the tables: all of them in one transaction."""
+        return connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.view",)).fetchone() != (None,)
+
+    def _make_tables(self, connection: psycopg.Connection[Any]) -> bool:
         """Make schema and tables; two processes that start at once would otherwise both make the same."""
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_CREATING,))
@@ -94,7 +99,7 @@ class PostgresViews(SqlViewStore):
                 connection.execute(f"CREATE SCHEMA {SCHEMA}")
             for text in _TABLES:
                 connection.execute(text)
-        self._prepared = True
+        return True
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
@@ -105,7 +110,7 @@ class PostgresViews(SqlViewStore):
     def _snapshot(self) -> Iterator[Session]:
         with self._connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            yield _PostgresSession(connection)
+            yield _PostgresSession(connection) if self._made else _EmptySession(connection)
 
     def _lock_applying(self, session: Session) -> None:
         session.rows("SELECT pg_advisory_xact_lock_shared(?)", (_MOVING,))
@@ -169,6 +174,14 @@ class _PostgresSession:
         columns = [list(column) for column in zip(*rows, strict=True)]
         cursor = self._connection.execute(text, columns, prepare=True, binary=True)
         return cursor.fetchall() if cursor.description is not None else []
+
+
+class _EmptySession(_PostgresSession):
+    """What a reader sees before anybody has made the tables: nothing."""
+
+    def rows(self, text: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
+        del text, parameters
+        return []
 
 
 def _unnest(count: int) -> str:

@@ -256,6 +256,20 @@ def test_nothing_serves_before_anything_was_computed(store: ViewStore) -> None:
         assert read is None
 
 
+def test_a_reader_of_a_database_without_views_finds_nothing_until_there_are_some(
+    empty_database: str, opener: OpenOpener
+) -> None:
+    reader = PostgresViews(empty_database, opener, read_only=True)
+    assert (reader.generations(), reader.dead_letters()) == ([], [])
+    with reader.reading("counting") as read:
+        assert read is None
+    writer = PostgresViews(empty_database, opener)
+    apply(writer, writer.target(Counting()), [did(1, "Ann", "a")], opener)
+    assert counts(reader) == {(ANN, "a"): 1}
+    reader.close()
+    writer.close()
+
+
 def test_a_file_that_cannot_be_written_is_busy(tmp_path: Path, opener: OpenOpener) -> None:
     SQLiteViews(tmp_path / "views.db", opener).close()
     reading = SQLiteViews(tmp_path / "views.db", opener, read_only=True)

@@ -25,10 +25,13 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from tests.acceptance.cluster import PARTITIONS, await_view, command
 from tests.canary import Canary, Hit, digests_of, files_under, forms_of, open_files, summary
 from tests.canary_conversation import NOT_STORED, Answer, Conversation, Json, Speaker, Words
 from tests.canary_refusals import BODY_BYTES_MAX, STATEMENTS_MAX, Refusals
 from tests.conftest import without
+from tests.copied_log import records
+from tests.kafka_services import Kafka
 from tests.services import Griffel, Mode, Postgres, ServiceMissing
 
 # ── the harness finds what it says it finds ───────────────────────────────────────────────────────────────────────────
@@ -333,6 +336,24 @@ def test_the_program_prints_nothing_that_was_sent(place):
     printed = place.server.log()
     assert "Griffel" in printed
     assert place.canary.find(printed.encode()) == set()
+
+
+def test_no_canary_is_on_kafka_or_in_what_relay_and_consumers_write(place, request):
+    if place.server.mode == "embedded":
+        pytest.skip("an embedded installation has no Kafka")
+    kafka: Kafka = request.getfixturevalue("own_kafka")
+    place.server.settings = {**place.server.settings, "GRIFFEL_KAFKA": kafka.bootstrap}
+    place.server.command("topics", "create", "--partitions", str(PARTITIONS), "--replication", "1")
+    with command(place.server, "relay"), command(place.server, "consume", "progress", "completion_stream"):
+        await_view(place.server)
+        copied = [record for found in records(kafka.bootstrap).values() for record in found]
+        assert len(copied) > 30
+        told = {(record.key, record.value, *record.headers) for record in copied}
+        assert {hit for one in told for hit in place.canary.find(repr(one).encode())} == set()
+        assert {hit for record in copied for hit in place.canary.find(record.value or b"")} == set()
+        # The folders' names are the topic's; what the group and its members are called lies in Kafka's own topic.
+        assert summary(place.canary.scan(*kafka.log_folders)) == {}
+    assert summary(place.everything()) == {}
 
 
 def test_no_canary_is_on_disk_after_a_kill_a_restart_and_a_stop(place):
