@@ -12,6 +12,8 @@ VENV ?= .venv
 DATA ?= ./data
 HOST ?= 127.0.0.1
 PORT ?= 8080
+# How many tests run at once; each of so many has services of its own.
+TESTERS ?= 2
 ARGS ?=
 
 # Without PYTHONWARNINGS setuptools repeats, at each editable installation, what an editable installation is.
@@ -28,7 +30,7 @@ run: $(VENV)/.installed ## start Griffel, embedded, on http://127.0.0.1:8080 wit
 	@exec $(VENV)/bin/griffel serve --data "$(DATA)" --host "$(HOST)" --port "$(PORT)" $(ARGS)
 
 test: $(VENV)/.installed-test $(JS)/node_modules/.installed ## run every test, with real services that the tests start
-	@PATH="$(abspath $(VENV))/bin:$$PATH" exec $(VENV)/bin/python -m pytest $(ARGS)
+	@PATH="$(abspath $(VENV))/bin:$$PATH" exec $(VENV)/bin/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, format, types (strict) and the direction of imports
 	$(VENV)/bin/ruff check .
