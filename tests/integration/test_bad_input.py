@@ -329,20 +329,23 @@ def test_a_bad_agent_parameter_is_refused(api: Api, case: str) -> None:
         assert refusal(api.call(method, "activities/state", place, data=b"{}", headers=JSON_TYPE)).status in {400, 413}
 
 
+WORD = f"{CANARY}-word"
+"""The same each time: it is part of tests' names."""
+
 PARAMETERS = {
-    "statementId": [canary(), "", "6690e6c9-3ef0-4ed3-8b37-7f3964730be", "{6690e6c9-3ef0-4ed3-8b37-7f3964730bee}"],
-    "voidedStatementId": [canary(), ""],
-    "registration": [canary(), ""],
-    "verb": [canary(), "", "http://"],
-    "activity": [canary(), "", " https://school.example"],
-    "since": [canary(), "", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00-00:00"],
-    "until": [canary(), ""],
-    "limit": [canary(), "", "-1", "1.5", "1e3", "٣", "9" * 40],
-    "format": [canary(), "", "IDS"],
-    "ascending": [canary(), "", "1"],
-    "attachments": [canary()],
-    "related_agents": [canary()],
-    "related_activities": [canary()],
+    "statementId": [WORD, "", "6690e6c9-3ef0-4ed3-8b37-7f3964730be", "{6690e6c9-3ef0-4ed3-8b37-7f3964730bee}"],
+    "voidedStatementId": [WORD, ""],
+    "registration": [WORD, ""],
+    "verb": [WORD, "", "http://"],
+    "activity": [WORD, "", " https://school.example"],
+    "since": [WORD, "", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00-00:00"],
+    "until": [WORD, ""],
+    "limit": [WORD, "", "-1", "1.5", "1e3", "٣", "9" * 40],
+    "format": [WORD, "", "IDS"],
+    "ascending": [WORD, "", "1"],
+    "attachments": [WORD],
+    "related_agents": [WORD],
+    "related_activities": [WORD],
 }
 
 
