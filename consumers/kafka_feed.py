@@ -379,10 +379,16 @@ class KafkaSource:
 
     def _come(self, consumer: Any, partitions: Sequence[Any]) -> None:
         """Make feeds for partitions that are ours now. Nothing is fetched until their readers say from where."""
-        for place in partitions:
+        feeds = [KafkaPartition(place.partition, self) for place in partitions]
+        for place, feed in zip(partitions, feeds, strict=True):
             consumer.pause(place)
-            flow = self._flows[place.partition] = _Flow(KafkaPartition(place.partition, self))
-            self._loop.call_soon_threadsafe(self._assigned, place.partition, flow.feed)
+            self._flows[place.partition] = _Flow(feed)
+
+        def tell() -> None:
+            for feed in feeds:
+                self._assigned(feed.partition, feed)
+
+        self._loop.call_soon_threadsafe(tell)
 
     def _go(self, partitions: Sequence[int]) -> None:
         """Have the readers of partitions stop, and wait for that, a while."""

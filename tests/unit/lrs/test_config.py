@@ -22,7 +22,9 @@ EXAMPLES = {
     "attachments_bytes_max": ("4096", 4096),
     "statements_max": ("7", 7),
     "log_level": ("debug", "debug"),
+    "metrics": ("open", "open"),
 }
+CHOICES = {"mode": "cluster", "log_level": "warning", "metrics": "off"}
 CLUSTER = {"mode": Mode.CLUSTER, "database_url": "postgresql://a@h/log", "keys_url": "postgresql://b@h/keys"}
 
 
@@ -55,9 +57,7 @@ def test_every_setting_is_a_variable_and_a_flag_and_the_flag_wins(name: str) -> 
     flag = "--" + name.replace("_", "-")
     assert settings_of(run(**{variable(name): text})) == expected
     assert settings_of(run(flag, text)) == expected
-    other = (
-        "9001" if text.isdecimal() else "cluster" if name == "mode" else "warning" if name == "log_level" else "/else"
-    )
+    other = "9001" if text.isdecimal() else CHOICES.get(name, "/else")
     assert settings_of(run(flag, text, **{variable(name): other})) == expected
 
 
