@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,14 +11,13 @@ from schemas import topics
 from schemas.envelope import MalformedRecord
 from schemas.events import KINDS
 from schemas.records import EventRecord, Headers, HeadMarker, RecordWriter, read_record
+from tests.descriptions import ASYNCAPI, header_validator
 
 ids = st.binary(min_size=16, max_size=16)
 numbers = st.integers(1, 2**62)
-DOCUMENT = json.loads((Path(__file__).parents[3] / "schemas" / "asyncapi.json").read_text())
 
 
-def described(message: str) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(DOCUMENT["components"]["messages"][message]["headers"])
+DESCRIBED = {name: header_validator(name) for name in (*KINDS, "head")}
 
 
 def as_text(headers: Headers) -> dict[str, str]:
@@ -34,14 +29,14 @@ def test_an_event_that_is_written_is_read_again(position, stream, version, topic
     headers = RecordWriter(incarnation).headers(position, stream, version, topic, stored_us, position - 1)
     expected = EventRecord(position, stream, version, topic, key, stored_us, state, position - 1, incarnation)
     assert read_record(key, state, headers) == expected
-    described("event").validate(as_text(headers))
+    DESCRIBED[topic].validate(as_text(headers))
 
 
 @given(numbers, numbers, ids)
 def test_a_head_marker_that_is_written_is_read_again(through, stored_us, incarnation):
     headers = RecordWriter(incarnation).head_headers(through, stored_us)
     assert read_record(None, b"", headers) == HeadMarker(through, stored_us, incarnation)
-    described("head").validate(as_text(headers))
+    DESCRIBED["head"].validate(as_text(headers))
 
 
 EVENT = RecordWriter(bytes(16)).headers(7, bytes(16), 1, KINDS[0], 5, 3)
@@ -78,8 +73,8 @@ def test_a_key_leads_to_the_partition_that_kafkas_clients_choose(key, partitions
 
 
 def test_the_description_names_the_topic_as_it_is_made():
-    described_topic = DOCUMENT["channels"]["events"]["bindings"]["kafka"]
-    assert DOCUMENT["channels"]["events"]["address"] == described_topic["topic"] == topics.EVENTS
+    described_topic = ASYNCAPI["channels"]["events"]["bindings"]["kafka"]
+    assert ASYNCAPI["channels"]["events"]["address"] == described_topic["topic"] == topics.EVENTS
     assert described_topic["partitions"] == topics.PARTITIONS_DEFAULT
     for name, value in described_topic["topicConfiguration"].items():
         assert topics.SETTINGS[name] == (value[0] if isinstance(value, list) else str(value))
