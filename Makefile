@@ -15,22 +15,26 @@ PORT ?= 8080
 # How many tests run at once; each of so many has services of its own.
 TESTERS ?= 2
 ARGS ?=
+# Of `make faults`: how often each fault, for how many seconds Kafka is away, and the seed of the first round.
+ROUNDS ?= 10
+OUTAGE_S ?= 300
+SEED ?= 20261123
 
 # Without PYTHONWARNINGS setuptools repeats, at each editable installation, what an editable installation is.
 PIP := PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 JS := tests/integration/js
 
-.PHONY: help run test check format bench clean
+.PHONY: help run test check format bench faults clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  settings: PYTHON=…, VENV=.venv; run: DATA=./data HOST=127.0.0.1 PORT=8080; run, test, bench: ARGS="…"'
+	@echo '  settings: PYTHON=…, VENV=.venv; run: DATA=./data HOST=127.0.0.1 PORT=8080; run, test, bench, faults: ARGS="…"'
 
 run: $(VENV)/.installed ## start Griffel, embedded, on http://127.0.0.1:8080 with its data in ./data
 	@exec $(VENV)/bin/griffel serve --data "$(DATA)" --host "$(HOST)" --port "$(PORT)" $(ARGS)
 
 test: $(VENV)/.installed-test $(JS)/node_modules/.installed ## run every test, with real services that the tests start
-	@PATH="$(abspath $(VENV))/bin:$$PATH" exec $(VENV)/bin/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
+	@PATH="$(abspath $(VENV))/bin:$$PATH" exec $(VENV)/bin/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, format, types (strict) and the direction of imports
 	$(VENV)/bin/ruff check .
@@ -44,6 +48,11 @@ format: $(VENV)/.installed-dev ## put the code in the form that `make check` ask
 
 bench: $(VENV)/.installed-test ## measure Griffel against a floor taken in the same run
 	@exec $(VENV)/bin/python -m tests.benchmarks $(ARGS)
+
+# Under pytest's capture nothing of the long wait would be seen: each round prints its line by itself.
+faults: $(VENV)/.installed-test ## put every fault to a system under load, ROUNDS times each; Kafka is away for OUTAGE_S
+	@GRIFFEL_FAULT_ROUNDS="$(ROUNDS)" GRIFFEL_FAULT_OUTAGE_S="$(OUTAGE_S)" GRIFFEL_FAULT_SEED="$(SEED)" exec $(VENV)/bin/python -m pytest \
+		tests/faults/test_cluster.py tests/faults/test_full_disk.py $(ARGS)
 
 clean: ## remove what was installed and cached; the data folder stays
 	rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

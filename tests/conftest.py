@@ -42,7 +42,8 @@ def pytest_report_header() -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "mode" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--mode")
-        modes = MODES if chosen == "both" else (chosen,)
+        marked = metafunc.definition.get_closest_marker("before_storage")
+        modes = (MODES[:1] if marked else MODES) if chosen == "both" else (chosen,)
         metafunc.parametrize("mode", modes, indirect=True, scope="session")
 
 

@@ -9,6 +9,8 @@ import pytest
 from .builders import PERSON_PLACES, agent, group, identifiers, iri, new_id, with_person
 from .client import Api, accepted, refused, requirement, row
 
+pytestmark = pytest.mark.before_storage
+
 GROUP_PLACES = (*PERSON_PLACES, "team", "sub-team", "sub-object")
 AGENT_PLACES = (*PERSON_PLACES, "sub-object")
 NAMES = tuple(identifiers())

@@ -9,6 +9,8 @@ import pytest
 from .builders import HOSTS, activity, agent, altered, changed, full, group, iri, new_id, reference, statement
 from .client import Api, accepted, only, refused, requirement, row
 
+pytestmark = pytest.mark.before_storage
+
 NO_STRINGS = [12345, {"key": "text"}, ["text"], True]
 
 WRONG = [

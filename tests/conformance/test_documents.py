@@ -120,6 +120,7 @@ MISSING = [
         for method, number in numbers.items()
     ],
 )
+@pytest.mark.before_storage
 def test_a_missing_parameter_is_refused(api: Api, resource: Resource, method: str, name: str) -> None:
     params = {key: value for key, value in resource.new().items() if key != name}
     body = {"json": CONTENT} if method in {"PUT", "POST"} else {}
@@ -155,6 +156,7 @@ BAD_VALUES = [
         for method, number in numbers.items()
     ],
 )
+@pytest.mark.before_storage
 def test_a_bad_parameter_is_refused(api: Api, resource: Resource, method: str, name: str, values: list[Any]) -> None:
     body = {"json": CONTENT} if method in {"PUT", "POST"} else {}
     for value in values:
@@ -164,6 +166,7 @@ def test_a_bad_parameter_is_refused(api: Api, resource: Resource, method: str, n
 @requirement("XAPI-00207", "XAPI-00208", "XAPI-00209", "XAPI-00210", "XAPI-00296")
 @pytest.mark.parametrize("resource", [STATE, ACTIVITY_PROFILE], ids=lambda resource: resource.path)
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+@pytest.mark.before_storage
 def test_an_activity_id_that_is_no_iri_is_refused(api: Api, resource: Resource, method: str) -> None:
     body = {"json": CONTENT} if method in {"PUT", "POST"} else {}
     for value in ("no iri", "true", "1", ""):
@@ -257,6 +260,7 @@ def test_post_of_json_does_not_touch_something_else(api: Api, resource: Resource
     activity="XAPI-00313 XAPI-00314",
 )
 @pytest.mark.parametrize("body", [b'{"a": 1}{', b"{'a': 1}", b"{", b"[1]", b'"text"', b"null", b"\xff"], ids=repr)
+@pytest.mark.before_storage
 def test_post_of_bad_json_is_refused(api: Api, resource: Resource, body: bytes) -> None:
     document = Document(api, resource)
     must(204, document.write("POST", CONTENT))

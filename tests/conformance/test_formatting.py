@@ -25,6 +25,8 @@ from .builders import (
 )
 from .client import Api, accepted, must, refused, requirement, row
 
+pytestmark = pytest.mark.before_storage
+
 NULLS = (
     "actor/name",
     "actor/mbox",

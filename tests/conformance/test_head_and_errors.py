@@ -61,6 +61,7 @@ def test_head_is_get_without_a_body(api: Api, read: Callable[[Api], tuple[str, d
 @requirement("XAPI-00324", "XAPI-00323")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE"])
 @pytest.mark.parametrize("resource", RESOURCES.values(), ids=RESOURCES)
+@pytest.mark.before_storage
 def test_an_unknown_parameter_of_a_document_is_refused(api: Api, resource: Any, method: str) -> None:
     body = {"json": {}} if method in {"PUT", "POST"} else {}
     must(400, api.call(method, resource.path, resource.new() | {"foo": "bar"}, **body))
@@ -103,6 +104,7 @@ IN_ANOTHER_CASE = {
 
 @requirement("XAPI-00325")
 @pytest.mark.parametrize("name", IN_ANOTHER_CASE)
+@pytest.mark.before_storage
 def test_a_parameter_in_another_case_is_refused(api: Api, name: str) -> None:
     must(400, api.get(**{name: IN_ANOTHER_CASE[name]}))
 

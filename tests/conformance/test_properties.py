@@ -11,6 +11,8 @@ import pytest
 from .builders import HOSTS, agent, altered, group, identifiers, new_id, reference, statement
 from .client import Api, accepted, must, only, refused, requirement, row
 
+pytestmark = pytest.mark.before_storage
+
 
 def instant(text: str) -> datetime.datetime:
     """A timestamp that a server wrote: RFC 3339, in UTC."""

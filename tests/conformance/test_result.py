@@ -9,6 +9,8 @@ import pytest
 from .builders import EXTENSION, HOSTS, altered, new_id, statement
 from .client import Api, accepted, must, only, refused, requirement, row
 
+pytestmark = pytest.mark.before_storage
+
 NO_BOOLEANS = ["true", "false", 1, {"key": True}]
 NO_NUMBERS = ["1", "one", True, {"key": 1}]
 

@@ -23,6 +23,8 @@ from .builders import (
 )
 from .client import Api, accepted, refused, requirement, row
 
+pytestmark = pytest.mark.before_storage
+
 NO_MAPS = [12345, "text", ["en"], {"en": 1}, {"en": {"text": "nested"}}]
 NO_IRIS = ["should fail", "ab=c://should.fail.com", 12345, {"key": "iri"}]
 

@@ -170,6 +170,7 @@ JSON_BODIES = {
 
 
 @pytest.mark.parametrize("case", JSON_BODIES)
+@pytest.mark.before_storage
 def test_bad_json_is_refused_with_its_place(api: Api, case: str) -> None:
     body, status, pointer = JSON_BODIES[case]
     told = refusal(api.call("POST", "statements", data=body, headers=JSON_TYPE))
@@ -179,6 +180,7 @@ def test_bad_json_is_refused_with_its_place(api: Api, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", JSON_BODIES)
+@pytest.mark.before_storage
 def test_bad_json_is_refused_as_a_document_that_is_said_to_be_json(api: Api, case: str) -> None:
     body, status, _ = JSON_BODIES[case]
     if case in {"null", "a text", "an array of arrays", "too many statements"}:
@@ -210,6 +212,7 @@ STATEMENTS = {
 
 
 @pytest.mark.parametrize("case", STATEMENTS)
+@pytest.mark.before_storage
 def test_a_bad_statement_is_refused_with_its_place(api: Api, case: str) -> None:
     changes, pointer = STATEMENTS[case]
     bad = {key: value for key, value in statement(**changes).items() if value is not GONE}
@@ -313,6 +316,7 @@ AGENTS = {
 
 
 @pytest.mark.parametrize("case", AGENTS)
+@pytest.mark.before_storage
 def test_a_bad_agent_parameter_is_refused(api: Api, case: str) -> None:
     agent = AGENTS[case]
     activity = "https://school.example/a"
@@ -350,6 +354,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in PARAMETERS.items() for value in values])
+@pytest.mark.before_storage
 def test_a_bad_parameter_is_refused_by_its_name(api: Api, name: str, value: str) -> None:
     told = refusal(api.call("GET", "statements", {name: value}))
     assert told.status == 400
@@ -380,6 +385,7 @@ def test_a_bad_parameter_is_refused_by_its_name(api: Api, name: str, value: str)
         ),
     ],
 )
+@pytest.mark.before_storage
 def test_parameters_that_are_unknown_missing_or_do_not_go_together_are_refused(
     api: Api, resource: str, params: Json
 ) -> None:
@@ -514,6 +520,7 @@ MULTIPARTS = {
 
 
 @pytest.mark.parametrize("case", MULTIPARTS)
+@pytest.mark.before_storage
 def test_bad_multipart_is_refused(api: Api, case: str) -> None:
     told = refusal(api.call("POST", "statements", data=MULTIPARTS[case], headers=MULTIPART))
     assert told.status in {400, 413}
@@ -574,6 +581,7 @@ SIGNATURES = {
 
 
 @pytest.mark.parametrize("case", SIGNATURES)
+@pytest.mark.before_storage
 def test_a_bad_signature_is_refused(api: Api, case: str) -> None:
     told = refusal(api.call("POST", "statements", **signed_request(statement(), SIGNATURES[case])))
     assert (told.status, told.pointer) == (400, "/attachments/0")
@@ -599,6 +607,7 @@ PAYLOADS: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("case", PAYLOADS)
+@pytest.mark.before_storage
 def test_a_signature_over_something_that_is_not_the_statement_is_refused(api: Api, signer: Signer, case: str) -> None:
     sent = statement(id=new_id())
     payload = json.dumps(sent | PAYLOADS[case]).encode()

@@ -136,6 +136,7 @@ ACTIONS: dict[str, tuple[Call, set[Scope]]] = {
 
 @pytest.mark.parametrize("scope", Scope)
 @pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.before_storage
 def test_a_scope_allows_what_it_is_for_and_nothing_else(with_scope: Make, action: str, scope: Scope) -> None:
     act, allowed = ACTIONS[action]
     response = act(with_scope(scope))
@@ -151,6 +152,7 @@ def test_a_scope_allows_what_it_is_for_and_nothing_else(with_scope: Make, action
 
 
 @pytest.mark.parametrize("action", [action for action in ACTIONS if action != "read about"])
+@pytest.mark.before_storage
 def test_nobody_may_do_anything_without_a_credential(lrs: Griffel, action: str) -> None:
     nobody = Api(lrs.url, "nobody", "nothing", "2.0.0")
     assert ACTIONS[action][0](nobody).status_code == 401
