@@ -69,7 +69,21 @@ class PartitionStatus:
     state: str = "running"
     reason: str = ""
     applied: int = 0
+    batches: int = 0
     dead: int = 0
+
+
+@dataclass(slots=True)
+class ConsumerStatus:
+    """How a consumer is, by partition."""
+
+    name: str
+    partitions: dict[int, PartitionStatus]
+
+    @property
+    def healthy(self) -> bool:
+        """Say whether every partition is running."""
+        return all(one.state == "running" for one in self.partitions.values())
 
 
 class Consumer:
@@ -121,9 +135,9 @@ class Consumer:
         await asyncio.gather(*[self.stop(partition) for partition in list(self._tasks)])
 
     @property
-    def healthy(self) -> bool:
-        """Say whether every partition is running."""
-        return all(one.state == "running" for one in self.partitions.values())
+    def status(self) -> ConsumerStatus:
+        """Give how it is."""
+        return ConsumerStatus(self.projection.name, dict(self.partitions))
 
     # ── one partition ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -171,6 +185,7 @@ class Consumer:
             if events or through[1] > place.through_us:
                 places = await self._in_thread(partition, projector.work, places, events, through)
                 status.applied += len(events)
+                status.batches += 1
                 status.dead = projector.dead
             if len(events) >= SMALL_BATCH_EVENTS:
                 continue

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
-from consumers.kafka_feed import KafkaPartition
+from consumers.kafka_partition import KafkaPartition
 from schemas.records import EventRecord
 from schemas.topics import CONTROL_KINDS
 

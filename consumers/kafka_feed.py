@@ -3,14 +3,8 @@
 The client blocks, so it lives in a thread of its own, which hands records over to the event loop. Partitions come and
 go: a consumer group deals them out over the processes that belong to it.
 
-What a feed gives is proved by positions, not by offsets. Each record names the position before it in its partition:
-
-    at or below what we have    a repetition; skipped
-    the next one                given
-    after one that we lack      a hole: the partition is read again from its beginning; where the hole is still there,
-                                a relay that repeats may close it, and after a while nobody will: FeedGap
-
-Committed offsets are hints where to begin. They follow what the reader has applied, never run ahead of it.
+What a feed gives is proved by positions (consumers/kafka_partition.py). Committed offsets are hints where to begin.
+They follow what the reader has applied, never run ahead of it.
 """
 
 from __future__ import annotations
@@ -20,14 +14,15 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as WaitTimeout
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
 
+from consumers.kafka_partition import FeedGap, KafkaPartition
 from schemas.envelope import MalformedRecord
 from schemas.records import EventRecord, HeadMarker, read_record
 from schemas.topics import EVENTS
@@ -39,8 +34,6 @@ POLL_S = 0.1
 POLL_RECORDS_MAX = 2_000
 FETCH_BYTES_MAX = 4 * 1024 * 1024
 """From one partition at once; a single record that is larger still comes."""
-GAP_WAIT_S = 60.0
-"""How long a hole in a partition may stay before reading stops and says so."""
 COMMIT_S = 5.0
 REVOKE_WAIT_S = 15.0
 """How long a rebalance waits for the batch under way of a partition that goes to another process."""
@@ -49,169 +42,10 @@ CONNECT_S = 5.0
 RETRY_WAIT_S = 0.2
 RETRY_WAIT_MAX_S = 5.0
 STOP_WAIT_S = 30.0
+SINCE_SILENT_S = 10.0
+"""How long Kafka may give nothing of what it says that it has."""
 
 log = logging.getLogger("griffel.feed")
-
-
-class FeedGap(Exception):
-    """A partition lacks events, holds what is no record of ours, or records of two logs. Reading it has stopped."""
-
-    stops = True
-
-
-class KafkaPartition:
-    """The events of one partition, an EventFeed. Used in the event loop; the thread of its source fills it."""
-
-    def __init__(self, partition: int, source: KafkaSource, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self.partition = partition
-        self._source = source
-        self._clock_s = clock_s
-        self._held: deque[tuple[EventRecord | HeadMarker, int, int]] = deque()
-        self._floor = -1
-        """Everything after this position that has come is held."""
-        self._tail = 0
-        """The newest position that has come, or was said to be applied."""
-        self._round = 0
-        """Counts beginnings: what was fetched before the last one is not wanted any more."""
-        self._from_start = False
-        self._gap_s: float | None = None
-        self._gap_upto = 0
-        self._broken: str | None = None
-        self._incarnation = b""
-        self._given = self._through = (0, 0)
-        self._grown = asyncio.Event()
-        self.applied_offset: int | None = None
-        self.dropped = 0
-        self.dropped_bytes = 0
-
-    async def read(self, after: int, limit: int) -> Sequence[EventRecord]:
-        """Give up to `limit` events after a position, in order and none left out; [] when no more have come yet.
-
-        Raises FeedGap.
-        """
-        self._move_to(after)
-        found: list[EventRecord] = []
-        through = (0, 0)
-        for one, _, _ in self._held:
-            if isinstance(one, EventRecord):
-                if len(found) == limit:
-                    break
-                found.append(one)
-                through = (one.position, one.stored_us)
-            else:
-                through = max(through, (one.through, one.stored_us))
-        self._given = max(self._through, through)
-        if not found:
-            self._raise_broken()
-        return found
-
-    async def wait(self, after: int, timeout_s: float) -> bool:
-        """Wait until an event after a position has come; say whether one has."""
-        self._move_to(after)
-        ends = self._clock_s() + timeout_s
-        while self._tail <= after and not self._broken:
-            left_s = ends - self._clock_s()
-            if left_s <= 0:
-                return False
-            self._grown.clear()
-            try:
-                await asyncio.wait_for(self._grown.wait(), left_s)
-            except TimeoutError:
-                return False
-        return True
-
-    def through(self) -> tuple[int, int]:
-        """Give (position, stored µs): all of this partition up to there has been given by `read`. (0, 0): not known."""
-        return self._given
-
-    def take(self, came: Sequence[tuple[EventRecord | HeadMarker | None, int, int]], round_: int) -> None:
-        """Take what was fetched: (what it is, offset, bytes). The source calls this, in the event loop."""
-        for one, offset, size in came:
-            if round_ != self._round or self._broken or not self._wanted(one):
-                self.dropped += 1
-                self.dropped_bytes += size
-                continue
-            assert one is not None
-            self._held.append((one, offset, size))
-        self._grown.set()
-
-    # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _wanted(self, one: EventRecord | HeadMarker | None) -> bool:
-        """Say whether what came is to be given; note what is wrong with it."""
-        if one is None:
-            self._broken = "something that is no record of ours"
-            return False
-        if self._incarnation not in (b"", one.incarnation):
-            self._broken = "records of two logs"
-            return False
-        self._incarnation = one.incarnation
-        if isinstance(one, HeadMarker):
-            # Beyond a hole it says nothing: what it speaks of has not come.
-            return self._gap_s is None
-        if one.position <= self._tail:
-            return False
-        if one.prev > self._tail:
-            self._note_gap(one.position)
-            return False
-        self._tail = one.position
-        if self._gap_s is not None and self._tail >= self._gap_upto:
-            self._gap_s = None
-        return True
-
-    def _note_gap(self, position: int) -> None:
-        if not self._from_start:
-            log.info("a partition is read again from its beginning: %d", self.partition)
-            self._begin_again(from_start=True)
-            return
-        if self._gap_s is None:
-            log.warning("a partition lacks events; waiting for them: %d", self.partition)
-            self._gap_s = self._clock_s()
-        self._gap_upto = max(self._gap_upto, position)
-
-    def _raise_broken(self) -> None:
-        if self._broken:
-            raise FeedGap(f"partition {self.partition} holds {self._broken}")
-        if self._gap_s is not None and self._clock_s() - self._gap_s > GAP_WAIT_S:
-            raise FeedGap(f"partition {self.partition} lacks events after position {self._tail}")
-
-    def _move_to(self, after: int) -> None:
-        """Let go of what is applied; begin again where somebody wants what was let go."""
-        if self._floor < 0:
-            self._floor = self._tail = after
-            self._source.resume(self)
-            return
-        if after < self._floor:
-            self._floor = self._tail = after
-            self._through = self._given = (0, 0)
-            self._begin_again(from_start=True)
-            return
-        self._floor = after
-        self._tail = max(self._tail, after)
-        while self._held:
-            one, offset, _ = self._held[0]
-            if isinstance(one, EventRecord):
-                if one.position > after:
-                    return
-                reached = (one.position, one.stored_us)
-            else:
-                reached = (one.through, one.stored_us)
-            self._through = max(self._through, reached)
-            self.applied_offset = offset + 1
-            self._drop_first()
-
-    def _drop_first(self) -> None:
-        self.dropped_bytes += self._held.popleft()[2]
-        self.dropped += 1
-
-    def _begin_again(self, *, from_start: bool) -> None:
-        while self._held:
-            self._drop_first()
-        self._tail = self._floor
-        self._gap_s, self._gap_upto = None, 0
-        self._from_start = from_start
-        self._round += 1
-        self._source.begin_again(self, self._round)
 
 
 class KafkaSource:
@@ -219,7 +53,8 @@ class KafkaSource:
 
     assigned is told of each partition that comes, with its feed; revoked of each that goes, and awaited, at most
     REVOKE_WAIT_S, before another process gets it. Both are called in the event loop. Without a group every partition
-    comes, and is read from its beginning.
+    comes, and is read from its beginning, or from the first record whose time (ms) is since_ms or later. security is
+    what the client takes for TLS and SASL.
     """
 
     def __init__(
@@ -229,8 +64,11 @@ class KafkaSource:
         *,
         assigned: Callable[[int, KafkaPartition], None],
         revoked: Callable[[int], Awaitable[None]],
+        security: Mapping[str, Any] | None = None,
+        since_ms: int = 0,
     ) -> None:
-        self._brokers = list(brokers)
+        self._options = {"bootstrap_servers": list(brokers), **(security or {})}
+        self._since_ms = since_ms
         self._group = group
         self._assigned = assigned
         self._revoked = revoked
@@ -287,7 +125,7 @@ class KafkaSource:
 
     def _connect(self) -> Any:
         consumer = KafkaConsumer(
-            bootstrap_servers=self._brokers,
+            **self._options,
             client_id="griffel-consumer",
             group_id=self._group,
             partition_assignment_strategy=(CooperativeStickyAssignor,),
@@ -310,6 +148,8 @@ class KafkaSource:
                 raise LookupError(EVENTS)
             partitions = [TopicPartition(EVENTS, one) for one in found]
             consumer.assign(partitions)
+            if self._since_ms:
+                _seek_to_time(consumer, partitions, self._since_ms)
             self._come(consumer, partitions)
         else:
             consumer.subscribe([EVENTS], listener=_Listener(self, consumer))
@@ -446,3 +286,78 @@ def _read(record: Any) -> EventRecord | HeadMarker | None:
         return read_record(record.key, record.value, record.headers)
     except MalformedRecord:
         return None
+
+
+# ── what lies there, looked at once ───────────────────────────────────────────────────────────────────────────────────
+
+
+class KafkaSilent(Exception):
+    """Kafka does not answer."""
+
+
+def read_since(
+    brokers: Sequence[str],
+    security: Mapping[str, Any],
+    since_ms: int,
+    seen: Callable[[list[EventRecord | HeadMarker]], bool],
+) -> None:
+    """Show what is on Kafka with a time (ms) at or after one, up to its end as of now, until seen wants no more.
+
+    Repetitions are shown too, and partitions are mixed. Blocks. Raises KafkaSilent; FeedGap for what is no record of
+    ours.
+    """
+    try:
+        consumer = KafkaConsumer(
+            bootstrap_servers=list(brokers),
+            **security,
+            client_id="griffel-look",
+            group_id=None,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            allow_auto_create_topics=False,
+            max_poll_records=POLL_RECORDS_MAX,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            bootstrap_timeout_ms=int(CONNECT_S * 1000),
+            metrics_enabled=False,
+        )
+    except Exception as error:
+        raise KafkaSilent from error
+    try:
+        _read_since(consumer, since_ms, seen)
+    except (KafkaSilent, FeedGap):
+        raise
+    except KafkaError as error:
+        raise KafkaSilent from error
+    finally:
+        consumer.close(autocommit=False, timeout_ms=int(CONNECT_S * 1000))
+
+
+def _read_since(consumer: Any, since_ms: int, seen: Callable[[list[EventRecord | HeadMarker]], bool]) -> None:
+    places = [TopicPartition(EVENTS, one) for one in sorted(consumer.partitions_for_topic(EVENTS) or ())]
+    if not places:
+        return
+    consumer.assign(places)
+    ends = consumer.end_offsets(places)
+    _seek_to_time(consumer, places, since_ms)
+    silent_s = time.monotonic()
+    while any(consumer.position(one) < ends[one] for one in places):
+        came = [record for records in consumer.poll(timeout_ms=int(POLL_S * 1000)).values() for record in records]
+        if not came:
+            if time.monotonic() - silent_s > SINCE_SILENT_S:
+                raise KafkaSilent
+            continue
+        silent_s = time.monotonic()
+        found = [one for one in map(_read, came) if one is not None]
+        if len(found) < len(came):
+            raise FeedGap("a partition holds something that is no record of ours")
+        if not seen(found):
+            return
+
+
+def _seek_to_time(consumer: Any, places: Sequence[Any], since_ms: int) -> None:
+    """Go to the first record of each partition whose time is at or after one; to the end where there is none."""
+    found = consumer.offsets_for_times(dict.fromkeys(places, since_ms))
+    ends = consumer.end_offsets(places)
+    for place in places:
+        at = found.get(place)
+        consumer.seek(place, ends[place] if at is None else at.offset)

@@ -393,9 +393,13 @@ class Advanced(msgspec.Struct, array_like=True, frozen=True, tag="advanced"):
 
 
 class Failed(msgspec.Struct, array_like=True, frozen=True, tag="failed"):
-    """The transaction could not be committed; nothing of it was written. reason is for the operator's log."""
+    """The transaction could not be committed; nothing of it was written. reason is for the operator's log.
+
+    full: because the disk is.
+    """
 
     reason: str
+    full: bool = False
 
 
 Request = AppendRequest | DocumentRequest | AdvanceRequest

@@ -23,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lrs.errors import Busy, Damaged
+from lrs.full_disk import disk_full, is_full, telling_full_disk
 from schemas.envelope import KEY_BYTES, NONCE_BYTES, TAG_BYTES, pad, unpad
 from schemas.people import Json
 
@@ -32,6 +33,7 @@ CHUNK_BYTES = 64 * 1024 - 4
 BLOB_ID_BYTES = 16
 ORPHAN_AGE_S = 3600.0
 _BLOB_NAME = re.compile(rf"[0-9a-f]{{{2 * BLOB_ID_BYTES}}}")
+_WHAT = "the attachments"
 _MORE, _LAST = b"\x00", b"\x01"
 T = TypeVar("T")
 
@@ -72,17 +74,19 @@ class BlobFolder:
 
     def append(self, blob_id: bytes, number: int, chunk: bytes) -> None:
         path = self._path(blob_id)
-        if number == 0:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(path, "ab" if number else "xb", opener=_private) as file:
-            file.write(chunk)
+        with telling_full_disk(_WHAT):
+            if number == 0:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(path, "ab" if number else "xb", opener=_private) as file:
+                file.write(chunk)
 
     def seal_off(self, blob_id: bytes) -> None:
         path = self._path(blob_id)
         for place in (path, path.parent):
             descriptor = os.open(place, os.O_RDONLY)
             try:
-                os.fsync(descriptor)
+                with telling_full_disk(_WHAT):
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
 
@@ -150,6 +154,8 @@ class BlobTable:
                 self._open = psycopg.connect(self._url, autocommit=True, application_name="griffel attachments")
             return self._open.execute(text, parameters)
         except psycopg.OperationalError as error:
+            if is_full(error):
+                raise disk_full(_WHAT) from error
             raise Busy("the database does not answer; nothing was stored, try again") from error
 
 

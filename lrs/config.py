@@ -17,6 +17,18 @@ import click
 from lrs.errors import Misconfigured
 
 ENVIRONMENT_PREFIX = "GRIFFEL_"
+KAFKA_SETTINGS = (
+    "kafka",
+    "kafka_security",
+    "kafka_ca_file",
+    "kafka_cert_file",
+    "kafka_key_file",
+    "kafka_mechanism",
+    "kafka_user",
+    "kafka_password",
+    "kafka_password_file",
+)
+"""What a command is told that speaks to Kafka."""
 
 
 class Mode(StrEnum):
@@ -54,6 +66,24 @@ class Settings:
     )
     master_key: str = _setting("", "Root key as 32 bytes in base64, instead of key files.", secret=True)
     kafka: str = _setting("", "Cluster: Kafka's brokers, host:port with commas between them.")
+    kafka_security: str = _setting(
+        "PLAINTEXT",
+        "How Kafka is spoken to: PLAINTEXT, or with TLS (SSL), a user (SASL_PLAINTEXT) or both (SASL_SSL).",
+        choices=("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    )
+    kafka_ca_file: Path | None = _setting(
+        None, "The authority that signed Kafka's certificates, as PEM. Default: those that the system trusts."
+    )
+    kafka_cert_file: Path | None = _setting(None, "The client's certificate for Kafka, as PEM.")
+    kafka_key_file: Path | None = _setting(None, "The key of that certificate, as PEM.")
+    kafka_mechanism: str = _setting(
+        "SCRAM-SHA-512",
+        "How the user of Kafka is proved.",
+        choices=("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"),
+    )
+    kafka_user: str = _setting("", "The user of Kafka.")
+    kafka_password: str = _setting("", "That user's password.", secret=True)
+    kafka_password_file: Path | None = _setting(None, "A file that holds that password, instead of the variable.")
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(8080, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
     public_url: str = _setting("", "The address by which others reach this server, if it is another one.")
@@ -118,7 +148,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
 
 def _option(setting: dataclasses.Field[Any]) -> Callable[[Any], Any]:
     default = setting.default
-    kind: Any = click.Path(path_type=Path) if setting.name in ("data", "keys_dir") else None
+    kind: Any = click.Path(path_type=Path) if "Path" in str(setting.type) else None
     if isinstance(default, Mode):
         kind, default = click.Choice([one.value for one in Mode]), default.value
     elif isinstance(default, int):

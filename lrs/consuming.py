@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from consumers.consumer import Consumer
+from consumers.consumer import Consumer, ConsumerStatus
 from consumers.kafka_feed import KafkaSource
 from lrs.errors import Busy, Conflict
+from lrs.http.health import Check, Health, health_of
+from lrs.kafka_access import KafkaAccess
+from lrs.key_vault import KeyVault
+from lrs.metrics import moment_text
+from lrs.status import Status
 from lrs.views import Views
 from schemas.topics import group_of
 
@@ -24,8 +29,48 @@ log = logging.getLogger("griffel.consumer")
 class Consuming:
     """Consumers at work."""
 
-    def __init__(self, consumers: Mapping[str, Consumer]) -> None:
+    def __init__(
+        self,
+        consumers: Mapping[str, Consumer],
+        sources: Sequence[KafkaSource],
+        vault: KeyVault,
+        status: Callable[[], Awaitable[Status]],
+    ) -> None:
         self._consumers = consumers
+        self._sources = sources
+        self._vault = vault
+        self._status = status
+
+    @property
+    def connected(self) -> bool:
+        """Say whether every consumer is connected to Kafka."""
+        return all(one.connected for one in self._sources)
+
+    @property
+    def statuses(self) -> list[ConsumerStatus]:
+        """Give how each consumer is."""
+        return [one.status for one in self._consumers.values()]
+
+    async def health(self) -> Health:
+        """Say what these consumers need, and how each of them is."""
+        return health_of(
+            [
+                Check("kafka", self.connected, "connected" if self.connected else "silent"),
+                Check("key-vault", self._vault.ready, "leased" if self._vault.ready else "lease-lost"),
+                *[
+                    Check(f"consumer {one.name}", one.healthy, "running" if one.healthy else "waiting")
+                    for one in self.statuses
+                ],
+            ]
+        )
+
+    async def text(self) -> bytes:
+        """Give what is measured, for Prometheus: of these consumers, and how far everything is."""
+        sources = {
+            "griffel_kafka_connected": lambda: float(self.connected),
+            "griffel_key_vault_ready": lambda: float(self._vault.ready),
+        }
+        return await moment_text(self._status, self.statuses, sources)
 
     async def report(self) -> None:
         """Say now and then how far each consumer is, until cancelled."""
@@ -46,14 +91,14 @@ class Consuming:
                 before[name] = applied
 
 
-async def rebuild_from_kafka(brokers: Sequence[str], views: Views, name: str, tell: Callable[[int], None]) -> None:
+async def rebuild_from_kafka(kafka: KafkaAccess, views: Views, name: str, tell: Callable[[int], None]) -> None:
     """Build a view anew from Kafka's copy of the log, beside the one that serves, and let it serve.
 
     tell is told the sum of events applied. Raises NotFound; Busy when reading stopped, and Conflict when another
     rebuild of the view began meanwhile: then what served goes on serving.
     """
     consumer = await views.builder(name)
-    source = KafkaSource(brokers, None, assigned=consumer.start, revoked=consumer.stop)
+    source = KafkaSource(kafka.brokers, None, assigned=consumer.start, revoked=consumer.stop, security=kafka.security)
     await source.start()
     try:
         while not consumer.served.is_set():
@@ -70,15 +115,22 @@ async def rebuild_from_kafka(brokers: Sequence[str], views: Views, name: str, te
 
 
 @asynccontextmanager
-async def following(brokers: Sequence[str], consumers: Mapping[str, Consumer]) -> AsyncIterator[Consuming]:
-    """Have consumers follow Kafka, each in the group of its name; at the end each gives its partitions back."""
+async def following(
+    kafka: KafkaAccess, consumers: Mapping[str, Consumer], vault: KeyVault, status: Callable[[], Awaitable[Status]]
+) -> AsyncIterator[Consuming]:
+    """Have consumers follow Kafka, each in the group of its name; at the end each gives its partitions back.
+
+    status says how far everything is.
+    """
     sources = [
-        KafkaSource(brokers, group_of(name), assigned=consumer.start, revoked=consumer.stop)
+        KafkaSource(
+            kafka.brokers, group_of(name), assigned=consumer.start, revoked=consumer.stop, security=kafka.security
+        )
         for name, consumer in consumers.items()
     ]
     for source in sources:
         await source.start()
     try:
-        yield Consuming(consumers)
+        yield Consuming(consumers, sources, vault, status)
     finally:
         await asyncio.gather(*[source.stop() for source in sources])

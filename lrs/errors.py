@@ -11,7 +11,9 @@
     ├── PreconditionFailed      If-Match or If-None-Match does not hold
     ├── Busy (retry helps)
     │   ├── QueueFull
-    │   └── WriterGone
+    │   ├── WriterGone
+    │   ├── DiskFull            somebody has to make room
+    │   └── LogBehind           the database may lack events that were in it
     ├── Damaged                 data or keys are not what they must be; an operator is needed
     └── Misconfigured           a setting is missing or wrong; the message names it and the mend
 
@@ -79,6 +81,18 @@ class QueueFull(Busy):
 
 class WriterGone(Busy):
     """The writer stopped and is being started again. What was under way may be stored; repeat it with the same ids."""
+
+
+class DiskFull(Busy):
+    """A disk is full; nothing was stored. Once there is room, writing goes on by itself."""
+
+    retry_after_s = 10
+
+
+class LogBehind(Busy):
+    """The log is being compared with its copy, or brought up to it. Nothing was done; /health/ready says how it is."""
+
+    retry_after_s = 5
 
 
 class Damaged(GriffelError):

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from lrs.appending import (
     Advanced,
@@ -30,17 +27,12 @@ from lrs.appending import (
     PersonStateRow,
     Request,
 )
-from lrs.errors import Busy, QueueFull, WriterGone
+from lrs.errors import Busy, WriterGone
+from lrs.full_disk import disk_full
 from lrs.log_reader import Head, LogReader, StatementQuery
-from lrs.writer import decode_outcome, frame, split_frames
+from lrs.writer_process import OnGroup, OpenWriter, Writer, WriterProcess
 
-QUEUE_EVENTS_MAX = 10_000
-QUEUE_BYTES_MAX = 64 * 1024 * 1024
 READER_THREADS = 4
-WRITER_START_S = 30.0
-DRAIN_S = 30.0
-WRITER_SILENT_S = 30.0
-WRITER_LOOK_S = 1.0
 ADVANCE_S = 1.0
 ADVANCE_AGAIN_S = 1.0
 RESTART_WAIT_S = 0.2
@@ -72,26 +64,27 @@ class EventLog:
         place: str,
         reader: Callable[[], LogReader],
         *,
+        open_writer: OpenWriter | None = None,
         clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
-        self._place = place
+        """open_writer gives a writer that is there already; without it, one is started."""
+        self._open_writer = open_writer or (lambda on_group: WriterProcess.open(place, on_group))
         self._make_reader = reader
         self._clock_us = clock_us
-        self._writer: _WriterChannel | None = None
+        self._writer: Writer | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="log-reader")
         self._grown = asyncio.Event()
         self._head_us = 0
         self._advanced_s = -ADVANCE_AGAIN_S
         self._reader: LogReader
-        self.on_group: Callable[[int], None] = lambda _: None
-        """Told how many events the writer reported together: those of one commit, or of two that were close."""
+        self.on_group: OnGroup = lambda _: None
 
     # ── start and stop ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
         """Start the writer and open the readers. Raises WriterGone when the log cannot be opened."""
-        self._writer = await _WriterChannel.open(self._place, self._note_group)
+        self._writer = await self._open_writer(self._note_group)
         self._reader = self._make_reader()
         self._head_us = (await self._read("head"))[0][1]
         self._keeping = asyncio.create_task(self._keep_writer())
@@ -136,7 +129,7 @@ class EventLog:
                 await self._writer.close()
                 self._writer = None
             try:
-                self._writer = await _WriterChannel.open(self._place, self._note_group)
+                self._writer = await self._open_writer(self._note_group)
                 wait_s = RESTART_WAIT_S
             except (WriterGone, OSError):
                 await asyncio.sleep(wait_s)
@@ -157,6 +150,10 @@ class EventLog:
             self._grown.set()
         return outcome
 
+    async def carry_out(self, request: Request) -> Outcome:
+        """Carry out a request of a process to which this log's writer is lent. Raises as `append`."""
+        return await (self.append(request) if isinstance(request, AppendRequest) else self._send(request, 1))
+
     async def write_documents(self, request: DocumentRequest) -> DocumentsChanged | Changed:
         """Change documents together, if they are still as the request says. Raises as `append`."""
         outcome = await self._send(request, 1)
@@ -168,6 +165,8 @@ class EventLog:
             raise WriterGone
         outcome = await self._writer.ask(request, events)
         if isinstance(outcome, Failed):
+            if outcome.full:
+                raise disk_full("the log")
             raise Busy(f"the log could not be written ({outcome.reason}); nothing was stored, try again")
         return outcome
 
@@ -298,129 +297,3 @@ class EventLog:
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-
-
-class _WriterChannel(asyncio.Protocol):
-    """The server's end of the socket pair, and the process at the other end."""
-
-    def __init__(self, on_group: Callable[[int], None]) -> None:
-        self.gone = asyncio.Event()
-        self.answering = True
-        self._on_group = on_group
-        self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray()
-        self._waiting: dict[int, tuple[asyncio.Future[Outcome], int, int]] = {}
-        self._unsent: list[bytes] = []
-        self._number = 0
-        self._heard_s = 0.0
-        self.queued_events = 0
-        self._queued_bytes = 0
-        self.started = self._loop.create_future()
-        self._transport: asyncio.Transport
-        self.process: subprocess.Popen[bytes]
-
-    @classmethod
-    async def open(cls, place: str, on_group: Callable[[int], None]) -> _WriterChannel:
-        """Start a writer and wait until it has opened its place. Raises WriterGone."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = subprocess.Popen(  # noqa: ASYNC220  fork and exec, no waiting
-                [sys.executable, "-m", "lrs.writer", str(theirs.fileno())],
-                stdin=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        assert process.stdin is not None
-        process.stdin.write(place.encode() + b"\n")
-        process.stdin.close()
-        ours.setblocking(False)
-        _, channel = await asyncio.get_running_loop().create_connection(lambda: cls(on_group), sock=ours)
-        channel.process = process
-        try:
-            await asyncio.wait_for(asyncio.shield(channel.started), WRITER_START_S)
-        except BaseException as error:
-            # Also when the start is given up half-way: no writer is left behind that nobody speaks to.
-            await asyncio.shield(asyncio.ensure_future(channel.close()))
-            if isinstance(error, TimeoutError):
-                raise WriterGone("the writer did not start in time") from error
-            raise
-        return channel
-
-    def ask(self, request: Request, events: int) -> asyncio.Future[Outcome]:
-        """Send a request; the future is its outcome. Raises QueueFull."""
-        self._number += 1
-        message = frame(self._number, request)
-        if self._waiting and (
-            self.queued_events + events > QUEUE_EVENTS_MAX or self._queued_bytes + len(message) > QUEUE_BYTES_MAX
-        ):
-            raise QueueFull
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        if not self._waiting:
-            self._heard_s = time.monotonic()
-        self._waiting[self._number] = (future, events, len(message))
-        self.queued_events += events
-        self._queued_bytes += len(message)
-        if not self._unsent:
-            # What this turn of the event loop asks goes out as one write: a system call costs more than a frame.
-            self._loop.call_soon(self._flush)
-        self._unsent.append(message)
-        return future
-
-    def _flush(self) -> None:
-        self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
-
-    async def end(self) -> None:
-        """Wait until the writer is gone; one that answers nothing for WRITER_SILENT_S is killed."""
-        while not self.gone.is_set():
-            try:
-                await asyncio.wait_for(self.gone.wait(), WRITER_LOOK_S)
-            except TimeoutError:
-                if self._waiting and time.monotonic() - self._heard_s > WRITER_SILENT_S:
-                    log.error("the writer has not answered for %.0f s; it is killed", WRITER_SILENT_S)  # noqa: TRY400
-                    self.process.kill()
-                    await self.gone.wait()
-
-    async def drain(self) -> None:
-        """Wait until everything asked has been answered, or the writer is gone, at most DRAIN_S."""
-        if self._waiting:
-            await asyncio.wait([future for future, _, _ in self._waiting.values()], timeout=DRAIN_S)
-
-    async def close(self) -> None:
-        """Close our end, which ends the writer; what it has not answered is answered with WriterGone."""
-        self._transport.close()
-        await self._loop.run_in_executor(None, self.process.wait)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are not asyncio's by inheritance.
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        if not self.started.done():
-            self.started.set_result(None)
-            data = data[1:]
-        self._buffer += data
-        self._heard_s = time.monotonic()
-        self.answering = True
-        appended = 0
-        for number, body in split_frames(self._buffer):
-            future, events, size = self._waiting.pop(number)
-            self.queued_events -= events
-            self._queued_bytes -= size
-            outcome = decode_outcome(body)
-            if isinstance(outcome, Appended):
-                appended += len(outcome.stored_us)
-            if not future.done():
-                future.set_result(outcome)
-        if appended:
-            self._on_group(appended)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.gone.set()
-        if not self.started.done():
-            self.started.set_exception(WriterGone("the writer could not open the log"))
-            self.started.exception()  # seen: whoever started the writer may have given up by now
-        for future, _, _ in self._waiting.values():
-            if not future.done():
-                future.set_exception(WriterGone())
-        self._waiting.clear()

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from kafka import KafkaProducer, TopicPartition
 
 from lrs.errors import Busy, Misconfigured
-from lrs.kafka_topics import addresses, kafka_error
+from lrs.kafka_access import Kafka, access_to
+from lrs.kafka_topics import kafka_error
 from schemas import topics
 from schemas.records import Headers
 
@@ -59,7 +60,7 @@ def check_speed() -> None:
 class KafkaLog:
     """An open producer. One thread uses it; after SendFailed only `abandon` is left."""
 
-    def __init__(self, kafka: str) -> None:
+    def __init__(self, kafka: Kafka) -> None:
         """Connect. Raises Busy when no broker answers within CONNECT_S."""
         self._failed: str | None = None
         self._pages: deque[tuple[list[Any], Any]] = deque()
@@ -67,7 +68,7 @@ class KafkaLog:
         self._producer: Any = None
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=addresses(kafka),
+                **access_to(kafka).options,
                 client_id="griffel-relay",
                 acks="all",
                 enable_idempotence=True,

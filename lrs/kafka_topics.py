@@ -11,6 +11,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
 from lrs.errors import Busy, Conflict, Misconfigured
+from lrs.kafka_access import Kafka, access_to
 from schemas import topics
 
 ANSWER_S = 10.0
@@ -29,15 +30,7 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def addresses(kafka: str) -> list[str]:
-    """Give Kafka's bootstrap addresses from a setting `host:port,host:port`. Raises Misconfigured."""
-    given = [one.strip() for one in kafka.split(",") if one.strip()]
-    if not given or not all(one.rpartition(":")[0] and one.rpartition(":")[2].isdigit() for one in given):
-        raise Misconfigured("GRIFFEL_KAFKA must name Kafka's brokers as host:port, with commas between them")
-    return given
-
-
-def create(kafka: str, *, partitions: int, replication: int, in_sync_min: int) -> None:
+def create(kafka: Kafka, *, partitions: int, replication: int, in_sync_min: int) -> None:
     """Make the topic of the events. Raises Conflict when it is there, Busy, Misconfigured."""
     wanted = {
         "num_partitions": partitions,
@@ -55,13 +48,13 @@ def create(kafka: str, *, partitions: int, replication: int, in_sync_min: int) -
             ) from error
 
 
-def partitions_of(kafka: str) -> int:
+def partitions_of(kafka: Kafka) -> int:
     """Give how many partitions the topic has. Raises Misconfigured when it is missing, Busy."""
     with _admin(kafka) as admin:
         return len(_describe(admin)["partitions"])
 
 
-def check(kafka: str, *, partitions: int | None = None) -> list[Finding]:
+def check(kafka: Kafka, *, partitions: int | None = None) -> list[Finding]:
     """Compare the topic with what it must be. partitions: how many there must be, where that is known.
 
     Raises Misconfigured when the topic is missing, Busy when Kafka does not answer.
@@ -102,6 +95,7 @@ def acl_advice() -> list[str]:
     return [
         f"relay: Describe, DescribeConfigs and Write on the topic {topics.EVENTS}; IdempotentWrite on the cluster",
         f"consumers: Describe and Read on the topic {topics.EVENTS}; Read on groups named {topics.GROUP_PREFIX}…",
+        f"servers, griffel restore: Describe and Read on the topic {topics.EVENTS}",
         f"griffel topics: Describe and DescribeConfigs on the topic {topics.EVENTS}; for create also Create",
         "nobody: Delete, DeleteRecords, AlterConfigs. What is on Kafka is never changed and never removed",
     ]
@@ -140,11 +134,11 @@ def _describe(admin: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _admin(kafka: str) -> Iterator[Any]:
+def _admin(kafka: Kafka) -> Iterator[Any]:
     answer_ms = int(ANSWER_S * 1000)
     try:
         admin = KafkaAdminClient(
-            bootstrap_servers=addresses(kafka),
+            **access_to(kafka).options,
             client_id="griffel-topics",
             request_timeout_ms=answer_ms,
             bootstrap_timeout_ms=answer_ms,

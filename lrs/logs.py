@@ -47,4 +47,7 @@ def set_up_logs(level: str) -> None:
     for name in _LOUD:
         logger = logging.getLogger(name)
         logger.filters[:] = [_KindOnly()]
+    if root.level > logging.DEBUG:
+        # Kafka's client tells of every connection that it makes and closes.
+        logging.getLogger("kafka").setLevel(max(root.level, logging.WARNING))
     logging.getLogger("aiohttp.access").disabled = True

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from consumers.consumer import Consumer
+from consumers.consumer import ConsumerStatus
 from lrs.status import Status
 
 COLLECT_WAIT_S = 2.0
@@ -86,18 +86,10 @@ class Metrics:
             self.note_request(name, request.method, status, time.perf_counter() - began)
 
     async def text(
-        self, status: Callable[[], Awaitable[Status]], consumers: Iterable[Consumer], sources: Sources
+        self, status: Callable[[], Awaitable[Status]], consumers: Iterable[ConsumerStatus], sources: Sources
     ) -> bytes:
         """Give everything in Prometheus's text format. What does not answer in time is left out, and said so."""
-        found: Status | None = None
-        try:
-            async with asyncio.timeout(COLLECT_WAIT_S):
-                found = await status()
-        except Exception as error:  # noqa: BLE001  whatever it is, the rest is told
-            log.warning("positions could not be read: %s", type(error).__name__)
-        moment = CollectorRegistry()
-        moment.register(_Moment(found, list(consumers), sources))
-        return generate_latest(self.registry) + generate_latest(moment)
+        return generate_latest(self.registry) + await moment_text(status, consumers, sources)
 
 
 def _waits(resource: str) -> bool:
@@ -108,15 +100,19 @@ def _waits(resource: str) -> bool:
 class _Moment(Collector):
     """What is true at the moment in which it is asked."""
 
-    def __init__(self, status: Status | None, consumers: list[Consumer], sources: Sources) -> None:
+    def __init__(
+        self, status: Status | None, consumers: list[ConsumerStatus], sources: Sources, *, asked: bool
+    ) -> None:
         self._status = status
+        self._asked = asked
         self._consumers = consumers
         self._sources = sources
 
     def collect(self) -> Iterable[Metric]:
-        yield GaugeMetricFamily(
-            "griffel_positions_known", "1 when log and views said how far they are.", int(self._status is not None)
-        )
+        if self._asked:
+            yield GaugeMetricFamily(
+                "griffel_positions_known", "1 when log and views said how far they are.", int(self._status is not None)
+            )
         for name, (text, is_counter) in SOURCES.items():
             if name in self._sources:
                 family = CounterMetricFamily if is_counter else GaugeMetricFamily
@@ -136,12 +132,36 @@ class _Moment(Collector):
             "Events that a consumer in this process applied.",
             labels=("consumer", "partition"),
         )
+        batches = CounterMetricFamily(
+            "griffel_consumer_batches", "Batches in which it did.", labels=("consumer", "partition")
+        )
+        dead = CounterMetricFamily(
+            "griffel_consumer_dead_letters", "Events that it could not apply.", labels=("consumer", "partition")
+        )
         for consumer in self._consumers:
             for partition, one in sorted(consumer.partitions.items()):
-                labels = (consumer.projection.name, str(partition))
+                labels = (consumer.name, str(partition))
                 running.add_metric(labels, one.state == "running")
                 applied.add_metric(labels, one.applied)
-        return running, applied
+                batches.add_metric(labels, one.batches)
+                dead.add_metric(labels, one.dead)
+        return running, applied, batches, dead
+
+
+async def moment_text(
+    status: Callable[[], Awaitable[Status]] | None, consumers: Iterable[ConsumerStatus], sources: Sources
+) -> bytes:
+    """Give what is true now; status asks the databases, where they are to be asked."""
+    found: Status | None = None
+    if status is not None:
+        try:
+            async with asyncio.timeout(COLLECT_WAIT_S):
+                found = await status()
+        except Exception as error:  # noqa: BLE001  whatever it is, the rest is told
+            log.warning("positions could not be read: %s", type(error).__name__)
+    moment = CollectorRegistry()
+    moment.register(_Moment(found, list(consumers), sources, asked=status is not None))
+    return generate_latest(moment)
 
 
 SOURCES = {
@@ -149,6 +169,14 @@ SOURCES = {
     "griffel_key_vault_ready": ("1 while keys in memory may be used.", False),
     "griffel_queued_events": ("Events that wait for the writer.", False),
     "griffel_stream_entries": ("Entries of the completion stream, as far as this process has seen.", False),
+    "griffel_kafka_connected": ("1 while every consumer of this process is connected to Kafka.", False),
+    "griffel_relay_running": ("1 while this relay copies.", False),
+    "griffel_relay_standby": ("1 while another relay copies and this one waits for its turn.", False),
+    "griffel_relay_position": ("Up to where the log is on Kafka.", False),
+    "griffel_relay_lag_events": ("Events of the log not yet on Kafka.", False),
+    "griffel_relay_lag_seconds": ("Age of the newest event that was copied, while there are others to copy.", False),
+    "griffel_relay_events": ("Events that this relay copied.", True),
+    "griffel_relay_failures": ("How often this relay had to begin again.", True),
     "griffel_completions_left_out": ("Changes of completions left out: learners erased or withdrawn.", True),
 }
 """Each with what it says, and whether it only grows."""

@@ -41,6 +41,8 @@ from lrs.sql import script, split_script
 
 CHANNEL = "griffel_log"
 CONNECT_TIMEOUT_S = 5.0
+CONNECTION_AGE_S = 10 * 365 * 86_400.0
+"""After which a connection is replaced: never, since a writer ends with its connection."""
 _LARGEST = 2**63 - 1
 _INT8 = 20
 _INT8_ARRAY = 1016
@@ -84,11 +86,19 @@ def open_datastore(url: str, *, connections: int = 1) -> PostgresDatastore:
         pool_size=connections,
         connect_timeout=CONNECT_TIMEOUT_S,
         idle_in_transaction_session_timeout=10.0,
+        conn_max_age=CONNECTION_AGE_S,
     )
     # What else the URL says (sslmode and the like), which the library has no argument for.
     assert isinstance(datastore.pool.kwargs, dict)
     datastore.pool.kwargs |= {name: value for name, value in given.items() if name not in datastore.pool.kwargs}
     return datastore
+
+
+class ConnectionChanged(SystemExit):
+    """The connection is another one than before, and may lead to another database: the process of the writer ends.
+
+    The next writer is compared with the log's copy before it may write (lrs/log_guard.py).
+    """
 
 
 class PostgresLogRecorder(PostgresApplicationRecorder):
@@ -98,16 +108,17 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
         super().__init__(datastore, events_table_name="events")
         self.channel_name = CHANNEL
         self.sql_create_statements = []
+        self._first: object = None
 
     def create_table(self) -> None:
-        with self.datastore.transaction(commit=True) as cursor:
+        with self._transaction() as connection:
             # Two servers that start at once would otherwise both make the same table and one would fail.
-            cursor.execute("SELECT pg_advisory_xact_lock(4716)")
+            connection.execute("SELECT pg_advisory_xact_lock(4716)")
             # Never touch tables that are there: a schema change waits for locks that a running server holds.
-            if cursor.execute("SELECT to_regclass('log_head') AS found").fetchone() != {"found": None}:
+            if connection.execute("SELECT to_regclass('log_head')").fetchone() != (None,):
                 return
             for statement in split_script(script("log_postgres")):
-                cursor.execute(SQL(statement))
+                connection.execute(SQL(statement))
 
     # ── the library's interface ───────────────────────────────────────────────────────────────────────────────────
 
@@ -185,6 +196,9 @@ class PostgresLogRecorder(PostgresApplicationRecorder):
     def _transaction(self) -> Iterator[Connection[tuple[Any, ...]]]:
         """Run a transaction whose rows are tuples; the library's are dictionaries."""
         with self.datastore.get_connection() as pooled:
+            if self._first is not None and pooled is not self._first:
+                raise ConnectionChanged
+            self._first = pooled
             connection = cast("Connection[Any]", pooled)
             connection.row_factory = tuple_row
             try:

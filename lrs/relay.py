@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from lrs.errors import Busy
 from lrs.kafka_log import KafkaLog, Record
-from lrs.relay_store import EventRow, Overtaken, RelayPlace, RelayStore
+from lrs.relay_store import DatabaseAway, EventRow, Overtaken, RelayPlace, RelayStore
 from schemas.records import RecordWriter
 from schemas.topics import CONTROL_KINDS, partition_of
 
@@ -46,8 +46,8 @@ log = logging.getLogger("griffel.relay")
 class RelayStatus:
     """How the relay is: `starting`, `standby` (another has the lease), `running`, `waiting` (something is away).
 
-    position is acknowledged and stored, head is where the log ended at the last look; lag_s is how old the newest
-    event is that was copied, while there are others to copy.
+    waits_for says for what: `kafka` or `database`. position is acknowledged and stored, head is where the log ended at
+    the last look; lag_s is how old the newest event is that was copied, while there are others to copy.
     """
 
     state: str = "starting"
@@ -57,6 +57,7 @@ class RelayStatus:
     rate: float = 0.0
     sent: int = 0
     failures: int = 0
+    waits_for: str = ""
 
     @property
     def lag_events(self) -> int:
@@ -103,6 +104,7 @@ class Relay:
                 if self.status.state != "waiting":
                     log.warning("the relay waits: %s", error.detail)
                 self.status.state = "waiting"
+                self.status.waits_for = "database" if isinstance(error, DatabaseAway) else "kafka"
                 wait_s = RETRY_WAIT_S if self.status.sent > sent else min(2 * wait_s, RETRY_WAIT_MAX_S)
                 self._stop.wait(wait_s)
 

@@ -19,6 +19,10 @@ _LEASE = 4719
 _CREATING = 4720
 
 
+class DatabaseAway(Busy):
+    """The database does not answer."""
+
+
 class Overtaken(Busy):
     """Another relay moved the place on; this one looks again where it is."""
 
@@ -55,7 +59,7 @@ class RelayStore:
                 options=f"-c synchronous_commit=off -c idle_session_timeout={LEASE_SILENT_S}s -c jit=off",
             )
         except psycopg.OperationalError as error:
-            raise Busy("the database does not answer") from error
+            raise DatabaseAway from error
         try:
             self._log()
             with self._connection.transaction():
@@ -129,7 +133,7 @@ class RelayStore:
         try:
             return self._connection.execute(self._queries[name], parameters or None, binary=True)
         except psycopg.OperationalError as error:
-            raise Busy("the database does not answer") from error
+            raise DatabaseAway from error
 
 
 class Progress(NamedTuple):

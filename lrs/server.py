@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lrs.data_folder import control_socket, locked
 from lrs.garbage import spare_the_collector
 from lrs.http.app import Services
 from lrs.http.courses import setup_courses
+from lrs.http.gate import gate
 from lrs.http.health import check_health, setup_health, waiting_consumers
 from lrs.http.metrics import Readers, setup_metrics
 from lrs.http.pages import PageState, setup_pages
@@ -29,7 +31,8 @@ from lrs.http.protocol import Runner
 from lrs.http.routes import xapi_routes
 from lrs.http.streams import setup_streams
 from lrs.metrics import Metrics
-from lrs.wiring import open_services, relay_position
+from lrs.view_process import ViewProcess, ViewsStatus
+from lrs.wiring import open_services, relay_position, view_process
 
 SHUTDOWN_S = 30.0
 BACKLOG_CONNECTIONS = 1_024
@@ -38,13 +41,21 @@ SWITCH_INTERVAL_S = 0.0005
 HEADER_BYTES_MAX = 16 * 1024
 
 
-def application(services: Services, settings: Settings, metrics: Metrics | None = None) -> web.Application:
-    """Give the whole HTTP application; metrics are its own where none are given."""
+def application(
+    services: Services,
+    settings: Settings,
+    metrics: Metrics | None = None,
+    view_status: Callable[[], ViewsStatus] = ViewsStatus,
+) -> web.Application:
+    """Give the whole HTTP application; metrics are its own where none are given. view_status: see ViewProcess."""
     metrics = metrics or Metrics()
-    app = web.Application(client_max_size=services.limits.body_bytes_max, middlewares=[metrics.middleware])
+    middlewares = [metrics.middleware]
+    if services.guard is not None:
+        middlewares.append(gate(services.guard, services.cors_origin))
+    app = web.Application(client_max_size=services.limits.body_bytes_max, middlewares=middlewares)
     app.add_routes(xapi_routes(services))
-    setup_health(app, lambda: check_health(services), lambda: waiting_consumers(services.views.consumers))
-    setup_metrics(app, services, metrics, Readers(settings.metrics), relay_position(settings))
+    setup_health(app, lambda: check_health(services), lambda: waiting_consumers(view_status().consumers))
+    setup_metrics(app, services, metrics, Readers(settings.metrics), view_status, relay_position(settings))
     setup_streams(app, services)
     setup_courses(app, services, services.views.courses)
 
@@ -76,20 +87,23 @@ async def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         if settings.mode is Mode.EMBEDDED:
             stack.enter_context(locked(settings.data))
         services = await stack.enter_async_context(open_services(settings))
-        base = await _listen(stack, services, settings)
+        process = view_process(settings, services.log)
+        base = await _listen(stack, services, settings, process)
         spare_the_collector()
-        if settings.mode is Mode.EMBEDDED:
-            await _listen_for_commands(stack, services, settings)
+        if process is not None:
+            await stack.enter_async_context(process.running())
+            await _listen_for_commands(stack, services, settings, process)
         await _greet(services, settings, base, tell)
         await stopping.wait()
         tell("Stopping: what is under way is being finished.")
 
 
-async def _listen(stack: AsyncExitStack, services: Services, settings: Settings) -> str:
+async def _listen(stack: AsyncExitStack, services: Services, settings: Settings, process: ViewProcess | None) -> str:
     metrics = Metrics()
     services.log.on_group = metrics.note_group
+    view_status = (lambda: process.status) if process is not None else ViewsStatus
     runner = Runner(
-        application(services, settings, metrics),
+        application(services, settings, metrics, view_status),
         access_log=None,
         handle_signals=False,
         shutdown_timeout=SHUTDOWN_S,
@@ -107,10 +121,13 @@ async def _listen(stack: AsyncExitStack, services: Services, settings: Settings)
     return settings.public_url.rstrip("/") or f"http://{host}:{port}"
 
 
-async def _listen_for_commands(stack: AsyncExitStack, services: Services, settings: Settings) -> None:
+async def _listen_for_commands(
+    stack: AsyncExitStack, services: Services, settings: Settings, process: ViewProcess
+) -> None:
     path = control_socket(settings.data)
     path.unlink(missing_ok=True)
-    control = control_application(services.credentials, services.views.commands())
+    passed_on = {name: partial(process.ask, name) for name in services.views.commands()}
+    control = control_application(services.credentials, passed_on)
     runner = web.AppRunner(control, access_log=None, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import psycopg
 
 from lrs.errors import Busy
+from lrs.log_reader import LogReader
 from projections.view_store import Generation, Place, ViewStore
 
 CONNECT_S = 5
@@ -34,6 +35,29 @@ class Log(Protocol):
     async def statements_at(self, positions: Sequence[int]) -> Mapping[int, Sequence[Any]]:
         """Give (position, originator id, stored µs, …) of events, by position."""
         ...
+
+
+class ReaderLog:
+    """A log that is only read, beside a server or without one."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+
+    async def head(self) -> tuple[int, int]:
+        """Give the newest position and the watermark (µs)."""
+        position, stored_us = (await asyncio.to_thread(self._reader.rows, "head"))[0]
+        return position, stored_us
+
+    async def statements_at(self, positions: Sequence[int]) -> Mapping[int, Sequence[Any]]:
+        """Give (position, originator id, stored µs, …) of events, by position."""
+        if not positions:
+            return {}
+        rows = await asyncio.to_thread(lambda: self._reader.rows("statements_at", among=positions))
+        return {row[0]: row for row in rows}
+
+    def close(self) -> None:
+        """Close the reader."""
+        self._reader.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,12 @@ from typing import Any, Protocol
 import psycopg
 
 from lrs.errors import Busy
+from lrs.full_disk import disk_full, is_full, telling_full_disk
 from lrs.sql import queries, script, split_script
 
 Row = Sequence[Any]
 SQLITE_BUSY_TIMEOUT_S = 10
+_WHAT = "the key vault"
 LIST_ITEMS_MAX = 500
 """How many parameters one `IN` list holds; longer lists are asked in pieces."""
 
@@ -67,6 +69,10 @@ def _pieces(among: Sequence[Any] | None) -> Iterator[Sequence[Any] | None]:
         yield among[start : start + LIST_ITEMS_MAX]
 
 
+def _busy(error: psycopg.OperationalError) -> Busy:
+    return disk_full(_WHAT) if is_full(error) else Busy("the key vault's database does not answer")
+
+
 class SQLiteVault:
     """The vault in a file; deleted bytes are overwritten (`secure_delete`), commits reach the disk (`FULL`)."""
 
@@ -85,20 +91,23 @@ class SQLiteVault:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+        with telling_full_disk(_WHAT):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def run(self, name: str, *parameters: Any) -> int:
-        return self._connection.execute(self._queries[name], parameters).rowcount
+        with telling_full_disk(_WHAT):
+            return self._connection.execute(self._queries[name], parameters).rowcount
 
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
-        self._connection.executemany(self._queries[name], rows)
+        with telling_full_disk(_WHAT):
+            self._connection.executemany(self._queries[name], rows)
 
     def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
         found: list[Row] = []
@@ -140,7 +149,7 @@ class PostgresVault:
         with self._connection.transaction():
             # Two servers that start at once would otherwise both make the same table and one would fail.
             self._connection.execute("SELECT pg_advisory_xact_lock(4717)")
-            if self._connection.execute("SELECT to_regclass('credential')").fetchone() != (None,):
+            if self._connection.execute("SELECT to_regclass('witness')").fetchone() != (None,):
                 return
             for statement in split_script(script("vault_postgres")):
                 self._connection.execute(statement)
@@ -151,7 +160,7 @@ class PostgresVault:
             with self._connection.transaction():
                 yield
         except psycopg.OperationalError as error:
-            raise Busy("the key vault's database does not answer") from error
+            raise _busy(error) from error
 
     def run(self, name: str, *parameters: Any) -> int:
         return self._execute(self._queries[name], parameters).rowcount
@@ -186,4 +195,4 @@ class PostgresVault:
         try:
             return self._connection.execute(text, parameters, prepare=True)
         except psycopg.OperationalError as error:
-            raise Busy("the key vault's database does not answer") from error
+            raise _busy(error) from error

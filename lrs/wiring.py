@@ -23,13 +23,17 @@ from lrs.credentials import Credentials
 from lrs.documents import Documents
 from lrs.event_log import EventLog
 from lrs.garbage import spare_the_collector
+from lrs.guarded_log import GuardedLog
 from lrs.http.app import Services
 from lrs.http.call import Limits
+from lrs.kafka_access import kafka_access
 from lrs.kafka_log import KafkaLog, check_speed
 from lrs.kafka_restore import KafkaRestore
-from lrs.kafka_topics import addresses, partitions_of
+from lrs.kafka_topics import partitions_of
 from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider
 from lrs.key_vault import KeyVault
+from lrs.log_guard import LogGuard
+from lrs.log_place import LogPlace
 from lrs.log_reader import LogReader, PostgresReader, SQLiteReader
 from lrs.opening import VaultOpener
 from lrs.partitions import partitioning_of
@@ -38,10 +42,13 @@ from lrs.recording import StatementRecorder
 from lrs.relay import Relay
 from lrs.relay_store import RelayStore
 from lrs.restoring import LogRestorer
-from lrs.status import RelayPosition, read_relay_position
+from lrs.status import ReaderLog, RelayPosition, read_relay_position, read_status
 from lrs.tokens import TokenVerifier
 from lrs.vault_store import PostgresVault, SQLiteVault, VaultStore
+from lrs.view_process import ProcessPlace, ViewProcess
 from lrs.views import Views
+from lrs.witness import Witness
+from lrs.writer_process import OpenWriter
 from projections.postgres_views import PostgresViews
 from projections.projection import Opener
 from projections.sqlite_views import SQLiteViews
@@ -83,7 +90,27 @@ def event_log(settings: Settings) -> EventLog:
     if settings.mode is Mode.EMBEDDED:
         path = settings.data / "log" / "log.db"
         return EventLog(str(path), lambda: SQLiteReader(path))
-    return EventLog(settings.database_url, lambda: PostgresReader(settings.database_url))
+    return GuardedLog(settings.database_url, lambda: PostgresReader(settings.database_url))
+
+
+@asynccontextmanager
+async def guarding(
+    settings: Settings, log: EventLog, vault: KeyVault, *, restores: bool
+) -> AsyncIterator[LogGuard | None]:
+    """Guard the log of a cluster (None in embedded mode); restores: what it lacks is read back from Kafka here."""
+    if not isinstance(log, GuardedLog):
+        yield None
+        return
+    access = kafka_access(settings) if settings.kafka else None
+    restore = None
+    if access is not None and restores:
+        restore = KafkaRestore(settings.database_url, access, LogRestorer(log, vault)).run
+    guard = LogGuard(log, LogPlace(settings.database_url), Witness(vault), access, restore)
+    await guard.start()
+    try:
+        yield guard
+    finally:
+        await guard.stop()
 
 
 def log_reader(settings: Settings) -> LogReader:
@@ -117,16 +144,17 @@ def view_store(settings: Settings, opener: Opener, *, read_only: bool = False) -
 def relay(settings: Settings) -> Relay:
     """Give the relay of a cluster. Raises Misconfigured when the topic is missing, Busy when Kafka does not answer."""
     check_speed()
+    access = kafka_access(settings)
     return Relay(
         lambda: RelayStore(settings.database_url),
-        lambda: KafkaLog(settings.kafka),
-        partitions=partitions_of(settings.kafka),
+        lambda: KafkaLog(access),
+        partitions=partitions_of(access),
     )
 
 
 @asynccontextmanager
 async def open_views(settings: Settings, vault: KeyVault, log: EventLog) -> AsyncIterator[Views]:
-    """Open the views of a log; in embedded mode they are computed here as well, from the log itself."""
+    """Open the views of a log. Computing them is for `consuming`, or for `computing_views`."""
     opener = VaultOpener(vault)
     store = await asyncio.to_thread(view_store, settings, opener)
     partitioning = None
@@ -134,11 +162,33 @@ async def open_views(settings: Settings, vault: KeyVault, log: EventLog) -> Asyn
         partitioning = partial(partitioning_of, settings.database_url)
     views = Views(store, opener, log, Completions(log, vault), partitioning=partitioning)
     try:
-        if settings.mode is Mode.EMBEDDED:
-            views.follow_log()
         yield views
     finally:
         await views.stop()
+
+
+def view_process(settings: Settings, log: EventLog) -> ViewProcess | None:
+    """Give the process that computes views beside a server, None where `griffel consume` does that."""
+    if settings.mode is Mode.CLUSTER:
+        return None
+    keys_dir = str(settings.keys_dir) if settings.keys_dir is not None else None
+    return ViewProcess(ProcessPlace(str(settings.data), keys_dir, settings.master_key, settings.log_level), log)
+
+
+@asynccontextmanager
+async def computing_views(settings: Settings, open_writer: OpenWriter) -> AsyncIterator[Views]:
+    """Open what computes the views of an embedded installation from its log, beside the server whose writer is lent."""
+    path = settings.data / "log" / "log.db"
+    async with open_vault(settings) as vault:
+        log = EventLog(str(path), lambda: SQLiteReader(path), open_writer=open_writer)
+        await log.start()
+        try:
+            async with open_views(settings, vault, log) as views:
+                views.follow_log()
+                spare_the_collector()
+                yield views
+        finally:
+            await log.stop()
 
 
 @asynccontextmanager
@@ -147,35 +197,42 @@ async def consuming(settings: Settings, names: Sequence[str]) -> AsyncIterator[C
 
     Raises NotFound for a name that is no view's, Misconfigured without a topic, Busy when something does not answer.
     """
-    await asyncio.to_thread(partitions_of, settings.kafka)
+    access = kafka_access(settings)
+    await asyncio.to_thread(partitions_of, access)
     async with open_vault(settings) as vault:
         log = event_log(settings)
         appends = STREAM in names
         if appends:
             await log.start()
         try:
-            async with open_views(settings, vault, log) as views:
+            async with guarding(settings, log, vault, restores=False), open_views(settings, vault, log) as views:
                 consumers = {name: views.consumer_named(name) for name in dict.fromkeys(names)}
-                async with following(addresses(settings.kafka), consumers) as working:
-                    spare_the_collector()
-                    yield working
+                reader = ReaderLog(log_reader(settings))
+                status = partial(read_status, reader, views.store, relay_position(settings))
+                try:
+                    async with following(access, consumers, vault, status) as working:
+                        spare_the_collector()
+                        yield working
+                finally:
+                    reader.close()
         finally:
             if appends:
                 await log.stop()
 
 
 @asynccontextmanager
-async def restoring(settings: Settings) -> AsyncIterator[KafkaRestore]:
-    """Open what brings a log back from Kafka.
+async def restoring(settings: Settings) -> AsyncIterator[tuple[KafkaRestore, Witness]]:
+    """Open what brings a log back from Kafka, and the witness of what was there.
 
     Raises Misconfigured without a topic, Busy when something does not answer.
     """
-    partitions = await asyncio.to_thread(partitions_of, settings.kafka)
+    access = kafka_access(settings)
+    await asyncio.to_thread(partitions_of, access)
     async with open_vault(settings) as vault:
         log = event_log(settings)
         await log.start()
         try:
-            yield KafkaRestore(settings.database_url, addresses(settings.kafka), partitions, LogRestorer(log, vault))
+            yield KafkaRestore(settings.database_url, access, LogRestorer(log, vault)), Witness(vault)
         finally:
             await log.stop()
 
@@ -192,6 +249,26 @@ async def open_vault(settings: Settings) -> AsyncIterator[KeyVault]:
 
 
 @asynccontextmanager
+async def sweeping(attachments: Attachments, log: EventLog, guard: LogGuard | None) -> AsyncIterator[None]:
+    """Sweep away what no statement holds: now, or once it is known that the log lacks no statement."""
+    if guard is None:
+        await attachments.sweep(log.known_blobs)
+        yield
+        return
+
+    async def sweep() -> None:
+        await guard.opened.wait()
+        await attachments.sweep(log.known_blobs)
+
+    task = asyncio.create_task(sweep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open everything a server is made of; close it in the opposite order."""
     async with open_vault(settings) as vault:
@@ -202,8 +279,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         catalogue = ActivityCatalogue(log, vault)
         try:
             await check_vault_fits(log, vault)
-            await attachments.sweep(log.known_blobs)
-            async with open_views(settings, vault, log) as views:
+            async with (
+                guarding(settings, log, vault, restores=True) as guard,
+                sweeping(attachments, log, guard),
+                open_views(settings, vault, log) as views,
+            ):
                 yield Services(
                     log=log,
                     vault=vault,
@@ -214,6 +294,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                     catalogue=catalogue,
                     credentials=Credentials(vault),
                     views=views,
+                    guard=guard,
                     bearer=tokens.caller if tokens else None,
                     limits=Limits(
                         body_bytes_max=settings.body_bytes_max,

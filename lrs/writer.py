@@ -31,6 +31,7 @@ from lrs.appending import (
     Outcome,
     Request,
 )
+from lrs.full_disk import is_full
 from lrs.garbage import spare_the_collector
 from lrs.settling import SETTLE_STATEMENTS_MAX, SETTLE_STATEMENTS_MIN
 
@@ -157,7 +158,7 @@ def _write(recorder: LogRecorder, requests: list[Request]) -> list[Outcome]:
         # The text of a database's error may quote values, so only its kind is kept.
         reason = f"{type(error).__name__} ({type(error.__cause__).__name__})"
         log.error("a group of %d requests was not written: %s", len(requests), reason)  # noqa: TRY400
-        return [Failed(reason)] * len(requests)
+        return [Failed(reason, is_full(error))] * len(requests)
 
 
 def main(arguments: Sequence[str] = sys.argv[1:], *, open_place: Callable[[str], LogRecorder] = open_recorder) -> None:

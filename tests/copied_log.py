@@ -18,7 +18,8 @@ from typing import Any, Self
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.feed import EventFeed, FeedEvent
-from consumers.kafka_feed import KafkaPartition, KafkaSource
+from consumers.kafka_feed import KafkaSource
+from consumers.kafka_partition import KafkaPartition
 from lrs import kafka_topics, postgres_recorder
 from lrs.appending import AppendRequest, NewEvent
 from lrs.event_log import Event

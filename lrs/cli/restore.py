@@ -8,15 +8,18 @@ import click
 
 from lrs.cli.progress import Tally, TransferProgress
 from lrs.cli.serve import run_loop
-from lrs.config import Mode, Settings, with_settings
+from lrs.config import KAFKA_SETTINGS, Mode, Settings, with_settings
 from lrs.errors import GriffelError, Misconfigured
 
 
 @click.command()
 @click.option("--from-kafka", is_flag=True, required=True, help="Read the events back from Kafka.")
+@click.option(
+    "--accept-loss", is_flag=True, help="Serve on though what was once on Kafka is lost: its positions are given again."
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-@with_settings("mode", "database_url", "keys_url", "keys_dir", "master_key", "kafka", "log_level")
-def restore(settings: Settings, *, from_kafka: bool, quiet: bool) -> None:
+@with_settings("mode", "database_url", "keys_url", "keys_dir", "master_key", *KAFKA_SETTINGS, "log_level")
+def restore(settings: Settings, *, from_kafka: bool, accept_loss: bool, quiet: bool) -> None:
     """Bring the log up to what Kafka has, before anything is served from it.
 
     An empty database gets the whole log back, one from an older backup what is newer than its end: events with their
@@ -38,18 +41,20 @@ def restore(settings: Settings, *, from_kafka: bool, quiet: bool) -> None:
                 tally.fraction = reached / known if known else None
                 progress.update()
 
-            run_loop(_restore(settings, told))
+            run_loop(_restore(settings, told, accept_loss=accept_loss))
     except GriffelError as error:
         raise click.ClickException(error.detail) from error
 
 
-async def _restore(settings: Settings, told: Callable[[int, int], None]) -> None:
+async def _restore(settings: Settings, told: Callable[[int, int], None], *, accept_loss: bool) -> None:
     from lrs.wiring import restoring  # noqa: PLC0415  keeps `griffel --help` quick
 
     if settings.mode is not Mode.CLUSTER:
         raise Misconfigured("an embedded log is not on Kafka: bring its folder back from a backup")
-    async with restoring(settings) as restore:
-        before, after = await restore.run(told)
+    async with restoring(settings) as (restore, witness):
+        before, after, relayed = await restore.run(told)
+        if accept_loss:
+            await witness.give_up(relayed)
     if after == before:
         click.echo(f"The log has all that Kafka has: it ends at position {before:,}.")
     else:

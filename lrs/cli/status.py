@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -48,12 +47,12 @@ def status(settings: Settings, seconds: float, *, as_json: bool) -> None:
 
 async def _look_twice(settings: Settings, seconds: float) -> dict[str, Any]:
     """Look, and look again after some seconds; give the second with rates."""
-    from lrs.status import read_status  # noqa: PLC0415  keeps `griffel --help` quick
+    from lrs.status import ReaderLog, read_status  # noqa: PLC0415  keeps `griffel --help` quick
     from lrs.wiring import log_reader, relay_position  # noqa: PLC0415
 
     server = await _server_runs(settings) if settings.mode is Mode.EMBEDDED else None
     async with reading(settings) as (_, store, _):
-        log = _Log(log_reader(settings))
+        log = ReaderLog(log_reader(settings))
         relay = relay_position(settings)
         try:
             began_s = time.monotonic()
@@ -89,26 +88,6 @@ async def _server_runs(settings: Settings) -> bool:
     writer.close()
     await writer.wait_closed()
     return True
-
-
-class _Log:
-    """The log, read beside a server or without one."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-
-    async def head(self) -> tuple[int, int]:
-        position, stored_us = (await asyncio.to_thread(self._reader.rows, "head"))[0]
-        return position, stored_us
-
-    async def statements_at(self, positions: Sequence[int]) -> Mapping[int, Sequence[Any]]:
-        if not positions:
-            return {}
-        rows = await asyncio.to_thread(lambda: self._reader.rows("statements_at", among=positions))
-        return {row[0]: row for row in rows}
-
-    def close(self) -> None:
-        self._reader.close()
 
 
 def _print(found: dict[str, Any]) -> None:

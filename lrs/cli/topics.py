@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from lrs.config import Settings, with_settings
+from lrs.config import KAFKA_SETTINGS, Settings, with_settings
 from lrs.errors import GriffelError
 from schemas.topics import EVENTS, PARTITIONS_DEFAULT, PARTITIONS_MAX
 
@@ -45,7 +45,7 @@ def topics() -> None:
     help="Copies that must have an event before it counts as sent. Default: one fewer than there are.",
 )
 @click.option("--if-missing", is_flag=True, help="That it is there already is no error.")
-@with_settings("kafka")
+@with_settings(*KAFKA_SETTINGS)
 def create(settings: Settings, *, partitions: int, replication: int, in_sync_min: int | None, if_missing: bool) -> None:
     """Make the topic of the events, as Griffel needs it.
 
@@ -53,11 +53,12 @@ def create(settings: Settings, *, partitions: int, replication: int, in_sync_min
     """
     from lrs import kafka_topics  # noqa: PLC0415  keeps `griffel --help` quick
     from lrs.errors import Conflict  # noqa: PLC0415
+    from lrs.kafka_access import kafka_access  # noqa: PLC0415
 
     least = in_sync_min or max(1, replication - 1)
     wanted = {"partitions": partitions, "replication": replication, "in_sync_min": least}
     try:
-        kafka_topics.create(settings.kafka, **wanted)
+        kafka_topics.create(kafka_access(settings), **wanted)
     except Conflict as error:
         if not if_missing:
             raise click.ClickException(error.detail) from error
@@ -70,7 +71,7 @@ def create(settings: Settings, *, partitions: int, replication: int, in_sync_min
 
 @topics.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_settings("mode", "database_url", "kafka")
+@with_settings("mode", "database_url", *KAFKA_SETTINGS)
 def check(settings: Settings, *, as_json: bool) -> None:
     """Compare the topic with what it must be, and say which rights each part needs on Kafka.
 
@@ -78,10 +79,11 @@ def check(settings: Settings, *, as_json: bool) -> None:
     with 1 when anything is not as it must be.
     """
     from lrs import kafka_topics  # noqa: PLC0415
+    from lrs.kafka_access import kafka_access  # noqa: PLC0415
     from lrs.relay_store import partitions_known  # noqa: PLC0415
 
     known = _told(lambda: partitions_known(settings.database_url)) if settings.database_url else None
-    findings = _told(lambda: kafka_topics.check(settings.kafka, partitions=known))
+    findings = _told(lambda: kafka_topics.check(kafka_access(settings), partitions=known))
     good = all(one.good for one in findings)
     if as_json:
         told = {"topic": EVENTS, "good": good, "findings": [one._asdict() for one in findings]}

@@ -11,7 +11,7 @@ import click
 import orjson
 
 from lrs.cli.installation import PLACES, carry_out, reading, with_services
-from lrs.config import Mode, Settings, with_settings
+from lrs.config import KAFKA_SETTINGS, Mode, Settings, with_settings
 from lrs.errors import Busy, NotFound
 
 STATUS_POLL_S = 0.2
@@ -59,7 +59,7 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     help="What is read: the log's database, or in a cluster its copy on Kafka.",
 )
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-@with_settings(*PLACES, "kafka")
+@with_settings(*PLACES, *KAFKA_SETTINGS)
 def rebuild(settings: Settings, name: str, *, source: str, quiet: bool) -> None:
     """Build the view NAME anew, from the first event on.
 
@@ -120,11 +120,12 @@ async def _rebuild(settings: Settings, name: str, source: str, *, quiet: bool) -
             head = (await services.log.head()).position
             if source == "kafka":
                 from lrs.consuming import rebuild_from_kafka  # noqa: PLC0415
-                from lrs.kafka_topics import addresses, partitions_of  # noqa: PLC0415
+                from lrs.kafka_access import kafka_access  # noqa: PLC0415
+                from lrs.kafka_topics import partitions_of  # noqa: PLC0415
 
-                await asyncio.to_thread(partitions_of, settings.kafka)
-                brokers = addresses(settings.kafka)
-                await rebuild_from_kafka(brokers, services.views, name, lambda position: reached(position, head))
+                access = kafka_access(settings)
+                await asyncio.to_thread(partitions_of, access)
+                await rebuild_from_kafka(access, services.views, name, lambda position: reached(position, head))
                 return
             await services.views.rebuild(name, lambda position: reached(position, head))
 

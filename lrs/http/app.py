@@ -28,6 +28,7 @@ from lrs.http.call import (
 )
 from lrs.http.problem import WrongMethod, problem, server_fault
 from lrs.key_vault import KeyVault
+from lrs.log_guard import LogGuard
 from lrs.reading import StatementReader, timestamp
 from lrs.recording import StatementRecorder
 from lrs.views import Views
@@ -76,6 +77,7 @@ class Services:
     catalogue: ActivityCatalogue
     credentials: Credentials
     views: Views
+    guard: LogGuard | None = None
     bearer: BearerCaller | None = None
     limits: Limits = Limits()
     cors_origin: str = "*"

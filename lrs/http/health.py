@@ -17,7 +17,7 @@ from typing import NamedTuple
 import orjson
 from aiohttp import web
 
-from consumers.consumer import Consumer
+from consumers.consumer import ConsumerStatus
 from lrs.http.app import Services
 from lrs.http.problem import WrongMethod, problem
 
@@ -58,27 +58,39 @@ async def check_health(services: Services) -> Health:
     """
     watermark_us = services.log.known_head_us
     answered = True
+    guard = services.guard
+    is_guarded = guard is not None and not guard.open
     try:
-        async with asyncio.timeout(LOG_ANSWER_WAIT_S):
-            watermark_us = await services.log.watermark()
+        # Nothing is written, not even a watermark, before it is known that this is where the log ends.
+        if not is_guarded:
+            async with asyncio.timeout(LOG_ANSWER_WAIT_S):
+                watermark_us = await services.log.watermark()
     except Exception as error:  # noqa: BLE001  each database has failures of its own, and each means the same here
         answered = False
         log.warning("the log does not answer: %s", type(error).__name__)
     # Read after the log was asked, because asking is what may find the writer gone.
     writer = services.log.writable
     vault = services.vault.ready
-    checks = (
-        Check("writer", writer, "running" if writer else "stopped"),
-        Check("log", answered and writer, "writable" if answered and writer else "read-only" if answered else "silent"),
-        Check("key-vault", vault, "leased" if vault else "lease-lost"),
-    )
+    checks = [Check("writer", writer, "running" if writer else "stopped")]
+    if not is_guarded:
+        how = "writable" if answered and writer else "read-only" if answered else "silent"
+        checks.append(Check("log", answered and writer, how))
+    checks.append(Check("key-vault", vault, "leased" if vault else "lease-lost"))
+    if guard is not None:
+        checks.append(Check("copy", guard.open, guard.finding.value))
     watermark = datetime.fromtimestamp(watermark_us / 1_000_000, UTC) if watermark_us else None
+    return health_of(checks, watermark)
+
+
+def health_of(checks: Iterable[Check], watermark: datetime | None = None) -> Health:
+    """Give the health that checks come to."""
+    checks = tuple(checks)
     return Health(all(check.ok for check in checks), checks, watermark)
 
 
-def waiting_consumers(consumers: Iterable[Consumer]) -> list[str]:
-    """Give the names of consumers in this process that apply nothing: something is away, or they have stopped."""
-    return [f"consumer {one.projection.name}" for one in consumers if not one.healthy]
+def waiting_consumers(consumers: Iterable[ConsumerStatus]) -> list[str]:
+    """Give the names of consumers that apply nothing: something is away, or they have stopped."""
+    return [f"consumer {one.name}" for one in consumers if not one.healthy]
 
 
 def setup_health(

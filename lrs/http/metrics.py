@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from enum import StrEnum
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from lrs.http.call import authenticate
 from lrs.http.problem import WrongMethod, problem
 from lrs.metrics import Metrics
 from lrs.status import RelayPosition, Status, read_status
+from lrs.view_process import ViewsStatus
 from schemas.errors import InvalidInput
 
 METRICS_PATH = "/metrics"
@@ -30,9 +32,14 @@ class Readers(StrEnum):
 
 
 def setup_metrics(
-    app: web.Application, services: Services, metrics: Metrics, readers: Readers, relay: RelayPosition | None = None
+    app: web.Application,
+    services: Services,
+    metrics: Metrics,
+    readers: Readers,
+    view_status: Callable[[], ViewsStatus] = ViewsStatus,
+    relay: RelayPosition | None = None,
 ) -> None:
-    """Add METRICS_PATH. relay says how far the relay is, where there is one."""
+    """Add METRICS_PATH. relay says how far the relay is, where there is one; view_status: see ViewProcess."""
 
     async def status() -> Status:
         return await read_status(services.log, services.views.store, relay)
@@ -45,15 +52,15 @@ def setup_metrics(
             if isinstance(error, WrongMethod):
                 response.headers["Allow"] = "GET, HEAD"
         else:
-            views = services.views
+            views, found = services.views, view_status()
             sources = {
                 "griffel_log_writable": lambda: float(services.log.writable),
                 "griffel_key_vault_ready": lambda: float(services.vault.ready),
                 "griffel_queued_events": lambda: float(services.log.queued_events),
                 "griffel_stream_entries": lambda: float(views.completions.known_newest),
-                "griffel_completions_left_out": lambda: float(views.completions.left_out),
+                "griffel_completions_left_out": lambda: float(found.left_out),
             }
-            text = await metrics.text(status, views.consumers, sources)
+            text = await metrics.text(status, found.consumers, sources)
             response = web.Response(body=text, headers={"Content-Type": TEXT_TYPE})
         response.headers.update(COMMON_HEADERS)
         return response

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -39,6 +40,7 @@ LIVE_S = 3_600.0
 """How long one live stream lasts; readers open the next by themselves."""
 RETRY_MS = 3_000
 CONTENT_TYPE = "application/json"
+_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 log = logging.getLogger("griffel.http")
 
@@ -143,7 +145,9 @@ class CompletionStreams:
         The cursor is that of Last-Event-ID, which a reader sends when it comes back, else the parameter `after`.
         """
         asked = _parameters(request, "after")
-        after = read_cursor(request.headers.get("Last-Event-ID") or asked.get("after", ""))
+        after = read_cursor(asked.get("after", ""))
+        if last := request.headers.get("Last-Event-ID"):
+            after = read_cursor(last)
         if self.readers >= LIVE_READERS_MAX:
             raise Busy("too many read this stream at once; try again")
         self.readers += 1
@@ -205,10 +209,8 @@ def _whole(asked: dict[str, str], name: str, default: int, most: int) -> int:
 
 
 def _seconds(asked: dict[str, str]) -> float:
-    try:
-        seconds = float(asked.get("wait_s", "0"))
-    except ValueError:
-        seconds = math.nan
+    text = asked.get("wait_s", "0")
+    seconds = float(text) if _NUMBER.fullmatch(text) else math.inf
     if not 0 <= seconds <= POLL_WAIT_S_MAX:
         raise InvalidInput(f"`wait_s` is a number of seconds from 0 to {POLL_WAIT_S_MAX:.0f}", "")
     return seconds

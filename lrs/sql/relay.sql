@@ -45,3 +45,14 @@ ON CONFLICT (one) DO UPDATE SET incarnation = excluded.incarnation, position = e
 
 -- name: take_turn
 SELECT pg_advisory_xact_lock(%s)
+
+-- name: end
+-- Where the log ends, and how far it is copied.
+SELECT h.incarnation, h.position, e.stored_us, r.incarnation, r.position, r.stored_us
+FROM log_head h LEFT JOIN events e ON e.position = h.position LEFT JOIN relay r ON true
+
+-- name: contents
+SELECT position, originator_id, originator_version, sha256(state) FROM events WHERE position = ANY(%s)
+
+-- name: keys_between
+SELECT position, topic, record_key FROM events WHERE position > %s AND position <= %s ORDER BY position

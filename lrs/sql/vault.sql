@@ -39,3 +39,13 @@ SELECT blind, secret_hash, scopes, purpose, created_us, revoked_us, sealed FROM 
 SELECT blind, secret_hash, scopes, purpose, created_us, revoked_us, sealed FROM credential ORDER BY created_us
 -- name: revoke_credential
 UPDATE credential SET revoked_us = ? WHERE blind = ? AND revoked_us IS NULL
+
+-- name: witness
+SELECT incarnation, position FROM witness
+-- name: follow_witness
+INSERT INTO witness (one, incarnation, position) VALUES (1, ?, ?)
+ON CONFLICT (one) DO UPDATE SET position = excluded.position
+    WHERE witness.incarnation = excluded.incarnation AND witness.position < excluded.position
+-- name: set_witness
+INSERT INTO witness (one, incarnation, position) VALUES (1, ?, ?)
+ON CONFLICT (one) DO UPDATE SET incarnation = excluded.incarnation, position = excluded.position

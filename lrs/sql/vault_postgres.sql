@@ -40,3 +40,9 @@ CREATE TABLE IF NOT EXISTS credential (
     revoked_us BIGINT,
     sealed BYTEA NOT NULL
 );
+-- Up to where the log of this vault was on Kafka, kept away from the log: a log that ends before it is an older one.
+CREATE TABLE IF NOT EXISTS witness (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    incarnation BYTEA NOT NULL,
+    position BIGINT NOT NULL
+);

@@ -2,7 +2,7 @@
 
     make bench                              everything, with a million statements (about ten minutes)
     make bench ARGS="--stored 100000"       quicker
-    make bench ARGS="--only post"           one part: post, query or profile
+    make bench ARGS="--only post"           one part: post, query or movement (relay, views, and the time to a view)
 
 The floor is the same HTTP server that only parses the body and answers. Client, server, writer and database share the
 machine's cores, so every figure is of all of them together. Each POST figure is the median of several alternating runs.
@@ -33,6 +33,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.benchmarks.load import Outcome, request, run_load
+from tests.benchmarks.movement import movement_figures
 from tests.benchmarks.statements import probes, statements
 from tests.services import Griffel, Postgres, free_port
 
@@ -237,6 +238,26 @@ async def main(options: argparse.Namespace) -> None:
     console.print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
     )
+    if options.only != "movement":
+        await store_figures(options)
+    if options.only in ("all", "movement"):
+        table = Table("what, in a cluster on this machine", "measured", "wanted", "")
+        folder = Path(tempfile.mkdtemp(prefix="griffel-bench-"))
+        try:
+            await movement_figures(folder / "cluster", table, _load)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        console.print(table)
+
+
+async def _load(port: int, requests: list[bytes], connections: int) -> None:
+    outcome = await run_load("127.0.0.1", port, requests, connections)
+    if set(outcome.statuses) - {200}:
+        raise SystemExit(f"answers were {outcome.statuses}")
+
+
+async def store_figures(options: argparse.Namespace) -> None:
+    """Measure what the store itself costs."""
     with stores(options.mode) as running, floor() as floor_port:
         if options.only in ("all", "post"):
             table = Table("store", "what", "Griffel", "floor", "of the floor", "")
@@ -253,7 +274,7 @@ async def main(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stored", type=int, default=1_000_000, help="statements at which queries are measured last")
-    parser.add_argument("--only", choices=("all", "post", "query"), default="all")
+    parser.add_argument("--only", choices=("all", "post", "query", "movement"), default="all")
     parser.add_argument("--mode", action="append", choices=("embedded", "cluster"), help="default: both")
     given = parser.parse_args()
     given.mode = given.mode or ["embedded", "cluster"]

@@ -88,6 +88,47 @@ async def run_load(host: str, port: int, requests: Iterable[bytes], connections:
     return outcome
 
 
+async def run_paced(host: str, port: int, requests: list[bytes], connections: int, per_second: float) -> Outcome:
+    """Send requests at a steady rate, whatever the answers take; a latency counts from when it should have been sent.
+
+    Raises SystemExit when a request is not answered with 200.
+    """
+    outcome = Outcome()
+    places: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+    began = time.perf_counter()
+
+    async def send() -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            while True:
+                due, one = await places.get()
+                writer.write(one)
+                head = await reader.readuntil(b"\r\n\r\n")
+                at = head.lower().find(b"content-length: ")
+                await reader.readexactly(int(head[at + 16 :].split(b"\r\n", 1)[0]) if at > 0 else 0)
+                outcome.latencies_s.append(time.perf_counter() - due)
+                status = int(head[9:12])
+                outcome.statuses[status] = outcome.statuses.get(status, 0) + 1
+                places.task_done()
+        finally:
+            writer.close()
+
+    senders = [asyncio.create_task(send()) for _ in range(connections)]
+    for number, one in enumerate(requests):
+        due = began + number / per_second
+        if (left_s := due - time.perf_counter()) > 0:
+            await asyncio.sleep(left_s)
+        places.put_nowait((due, one))
+    await places.join()
+    outcome.seconds = time.perf_counter() - began
+    for sender in senders:
+        sender.cancel()
+    await asyncio.gather(*senders, return_exceptions=True)
+    if set(outcome.statuses) - {200}:
+        raise SystemExit(f"answers were {outcome.statuses}")
+    return outcome
+
+
 def request(method: str, target: str, authorization: str, body: bytes = b"") -> bytes:
     """Give an xAPI request as bytes."""
     head = (

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from consumers.feed import EventFeed, FeedEvent
-from lrs import event_log
+from lrs import event_log, writer_process
 from lrs.appending import AppendRequest, Changed, DocumentPut, DocumentRequest, DocumentsChanged
 from lrs.errors import Busy, QueueFull, WriterGone
 from lrs.event_log import Event, EventLog
@@ -189,7 +189,7 @@ async def test_waiting_ends_when_another_process_appends(place: LogPlace, log: E
 
 
 async def test_a_full_queue_refuses_and_does_nothing(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_log, "QUEUE_EVENTS_MAX", 10)
+    monkeypatch.setattr(writer_process, "QUEUE_EVENTS_MAX", 10)
     with held_writer():
         waiting = [asyncio.create_task(log.append(request(*events_of(number, 5)))) for number in range(2)]
         await until(lambda: log.queued_events == 10)
@@ -204,7 +204,7 @@ async def test_a_full_queue_refuses_and_does_nothing(log: EventLog, monkeypatch:
 
 
 async def test_the_queue_is_bounded_in_bytes_too(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_log, "QUEUE_BYTES_MAX", 1_000)
+    monkeypatch.setattr(writer_process, "QUEUE_BYTES_MAX", 1_000)
     with held_writer():
         large = asyncio.create_task(log.append(request(*events_of(1, 20))))  # a lone request may be as large as it is
         await until(lambda: log.queued_events == 20)

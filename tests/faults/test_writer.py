@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
-from lrs.event_log import WRITER_SILENT_S
+from lrs.writer_process import WRITER_SILENT_S
 from tests.faults import workload
 from tests.faults.workload import Post, Posts
 from tests.services import Griffel

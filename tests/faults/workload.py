@@ -13,12 +13,13 @@ import hashlib
 import json
 import random
 import sqlite3
+import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import psycopg
@@ -31,6 +32,13 @@ CLIENTS = 16
 BATCH_STATEMENTS_MAX = 25
 ATTACHMENT_BYTES = 100_000
 REQUEST_BOUND_S = 30
+COURSES = 5
+COURSE_TYPE = "http://adlnet.gov/expapi/activities/course"
+COMPLETED_SHARE = 0.1
+GIVEN_UP_SHARE = 0.5
+PATIENCE_S = 60
+AGAIN_S = 0.2
+POLL_S = 0.02
 
 
 @dataclass
@@ -41,6 +49,8 @@ class Post:
     attachment: bytes = b""
     statuses: list[int] = field(default_factory=list)
     broken: int = 0
+    problems: list[str] = field(default_factory=list)
+    """What was said with each 503: type and detail."""
 
     @property
     def answered(self) -> bool:
@@ -115,7 +125,17 @@ class Posts:
         return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
 
 
-Answer = Callable[[Post], Awaitable[None]]
+class CoursePosts(Posts):
+    """Posts whose statements are all about courses, so that each is a fact of the views; some complete a course."""
+
+    def _statement(self) -> Json:
+        statement = super()._statement()
+        number = self.chance.randrange(COURSES)
+        course = {"id": f"https://school.example/courses/{number}", "definition": {"type": COURSE_TYPE}}
+        if self.chance.random() < COMPLETED_SHARE:
+            return statement | {"verb": {"id": "http://adlnet.gov/expapi/verbs/completed"}, "object": course}
+        statement["context"]["contextActivities"] = {"parent": [course]}
+        return statement
 
 
 @contextlib.asynccontextmanager
@@ -128,15 +148,18 @@ async def session(server: Griffel) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def send(client: aiohttp.ClientSession, server: Griffel, post: Post) -> aiohttp.typedefs.CIMultiDictProxy[str]:
-    """Send a post once and note what came back. Raises aiohttp.ClientError when the connection broke."""
+    """Send a post once and note what came back. Raises aiohttp.ClientError, TimeoutError when the connection broke."""
     body, kind = post.body()
     try:
         async with client.post(f"{server.url}/statements", data=body, headers={"Content-Type": kind}) as response:
             content = await response.read()
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):
         post.broken += 1
         raise
     post.statuses.append(response.status)
+    if response.status == 503:
+        told = json.loads(content)
+        post.problems.append(f"{told['type']}: {told['detail']}")
     if response.status == 200:
         assert json.loads(content) == post.ids
     return response.headers
@@ -158,13 +181,91 @@ async def load_until_gone(server: Griffel, posts: Posts, when_answered: Callable
         await asyncio.gather(*[post_on(client) for _ in range(CLIENTS)])
 
 
+class Load:
+    """Posts from several clients to several servers for as long as the block lasts.
+
+    A client waits and repeats on 503, as it is told to. Of a post whose connection broke it does not know what became:
+    half of those it repeats, with the same ids and perhaps at another server, and half it gives up.
+    """
+
+    def __init__(self, servers: Sequence[Griffel], posts: Posts, *, clients: int = 8, pause_s: float = 0.1) -> None:
+        self.posts = posts
+        self.answered = 0
+        self.refused = 0
+        self._servers = servers
+        self._clients = clients
+        self.pause_s = pause_s
+        """About how long a client waits between two posts; a long fault is given a thinner load."""
+        self._ends = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._post_on()) for _ in range(self._clients)]
+        return self
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        self._ends = True
+        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
+        failed = [one for one in outcomes if one is not None]
+        if failed and kind is None:
+            raise failed[0]
+
+    async def more(self, count: int, bound_s: float = PATIENCE_S) -> None:
+        """Return when so many more posts have been answered 2xx."""
+        goal = self.answered + count
+        async with asyncio.timeout(bound_s):
+            while self.answered < goal and not any(one.done() for one in self._tasks):  # noqa: ASYNC110  two causes
+                await asyncio.sleep(POLL_S)
+
+    async def _post_on(self) -> None:
+        async with session(self._servers[0]) as client:
+            while not self._ends:
+                post = self.posts.make()
+                gives_up = self.posts.chance.random() < GIVEN_UP_SHARE
+                await self._see_to(client, post, gives_up=gives_up)
+                await asyncio.sleep(self.posts.chance.uniform(0, 2 * self.pause_s))
+
+    async def _see_to(self, client: aiohttp.ClientSession, post: Post, *, gives_up: bool) -> None:
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                headers = await send(client, self.posts.chance.choice(self._servers), post)
+            except (aiohttp.ClientError, TimeoutError):
+                # Where nobody listens nothing was sent: that is like a 503.
+                if gives_up:
+                    return
+            else:
+                if post.answered:
+                    self.answered += 1
+                    return
+                self.refused += 1
+                assert post.statuses[-1] == 503, f"a post was answered {post.statuses}"
+                assert 1 <= int(headers["Retry-After"]) <= 30
+            assert time.monotonic() < ends, f"no answer within {PATIENCE_S} s: {post.statuses}"
+            await asyncio.sleep(AGAIN_S)
+
+
 def writers(server: Griffel) -> list[int]:
-    """The processes that a server has started: its writer (Linux)."""
+    """A server's writer (Linux)."""
+    return children(server, b"lrs.writer")
+
+
+def view_processes(server: Griffel) -> list[int]:
+    """The process that computes an embedded server's views (Linux)."""
+    return children(server, b"lrs.view_process")
+
+
+def children(server: Griffel, module: bytes) -> list[int]:
+    """The processes that a server has started from a module."""
     assert server.process is not None
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    listed = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    found = []
     with contextlib.suppress(OSError):
-        return [int(child) for child in children.read_text().split()]
-    return []
+        for child in listed.read_text().split():
+            with contextlib.suppress(OSError):
+                if module in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                    found.append(int(child))
+    return found
 
 
 # ── what is there ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,6 +302,20 @@ def refute(posts: Iterable[Post], found: list[Json]) -> list[str]:
                 wrong += [f"{part} is another" for part in ("actor", "result") if not _holds(kept[part], sent[part])]
     foreign = set(by_id) - {one for post in posts for one in post.ids}
     return wrong + ([f"{len(foreign)} statements were never sent"] if foreign else [])
+
+
+def truth_of(found: Iterable[Json]) -> Json:
+    """Who has completed which course by these statements, in the shape of a term's ground truth."""
+    courses: Json = {}
+    for one in found:
+        if one["verb"]["id"].endswith("/completed"):
+            learner = {
+                "agent": one["actor"],
+                "registration": one["context"]["registration"],
+                "completed_at": one["timestamp"],
+            }
+            courses.setdefault(one["object"]["id"], {"learners": []})["learners"].append(learner)
+    return {"courses": courses}
 
 
 def _holds(kept: Json, sent: Json) -> bool:

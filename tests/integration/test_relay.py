@@ -8,7 +8,8 @@ import json
 import pytest
 import requests
 
-from consumers.kafka_feed import KafkaPartition, KafkaSource
+from consumers.kafka_feed import KafkaSource
+from consumers.kafka_partition import KafkaPartition
 from lrs.kafka_topics import create
 from lrs.relay_store import RelayStore, read_progress
 from schemas.records import EventRecord, HeadMarker, read_record

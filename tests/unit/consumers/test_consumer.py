@@ -86,7 +86,7 @@ async def test_what_is_there_and_what_comes_later_is_applied(views: Views) -> No
     feed.add(did(4, "Ann", "a"))
     await until(lambda: consumer.partitions[0].place.position == 4)
     assert await views.counts() == {(ANN, "a"): 2, (BEA, "a"): 1}
-    assert consumer.healthy
+    assert consumer.status.healthy
     await consumer.close()
 
 
@@ -127,7 +127,7 @@ async def test_a_store_that_is_away_is_waited_for(views: Views) -> None:
     consumer.start(0, Feed(did(1, "Ann", "a")))
     await until(lambda: consumer.partitions[0].state == "waiting")
     assert consumer.partitions[0].reason == "StoreBusy"
-    assert not consumer.healthy
+    assert not consumer.status.healthy
     away.clear()
     await until(lambda: consumer.partitions[0].state == "running" and consumer.partitions[0].applied == 1)
     assert await views.counts() == {(ANN, "a"): 1}
@@ -145,7 +145,7 @@ async def test_when_nothing_can_be_applied_the_partition_stops_and_says_so(
         while consumer.partitions[0].state != "stopped":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert consumer.partitions[0].reason == "TooManyDead"
-    assert not consumer.healthy
+    assert not consumer.status.healthy
     await consumer.close()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumers.kafka_feed import GAP_WAIT_S, FeedGap, KafkaPartition
+from consumers.kafka_partition import GAP_WAIT_S, FeedGap, KafkaPartition
 from schemas.records import EventRecord, HeadMarker
 
 LOG = bytes(16)

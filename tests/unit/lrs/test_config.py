@@ -23,8 +23,20 @@ EXAMPLES = {
     "statements_max": ("7", 7),
     "log_level": ("debug", "debug"),
     "metrics": ("open", "open"),
+    "kafka_security": ("SASL_SSL", "SASL_SSL"),
+    "kafka_mechanism": ("PLAIN", "PLAIN"),
+    "kafka_ca_file": ("/srv/ca.pem", Path("/srv/ca.pem")),
+    "kafka_cert_file": ("/srv/griffel.pem", Path("/srv/griffel.pem")),
+    "kafka_key_file": ("/srv/griffel.key", Path("/srv/griffel.key")),
+    "kafka_password_file": ("/srv/password", Path("/srv/password")),
 }
-CHOICES = {"mode": "cluster", "log_level": "warning", "metrics": "off"}
+CHOICES = {
+    "mode": "cluster",
+    "log_level": "warning",
+    "metrics": "off",
+    "kafka_security": "SSL",
+    "kafka_mechanism": "SCRAM-SHA-256",
+}
 CLUSTER = {"mode": Mode.CLUSTER, "database_url": "postgresql://a@h/log", "keys_url": "postgresql://b@h/keys"}
 
 

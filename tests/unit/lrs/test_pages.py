@@ -412,7 +412,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 async def test_health_names_what_is_missing_and_keeps_the_last_honest_time(way) -> None:
     log, leased, missing, known_us = WAYS[way]
-    found = await check_health(SimpleNamespace(log=log, vault=SimpleNamespace(ready=leased)))
+    found = await check_health(SimpleNamespace(log=log, vault=SimpleNamespace(ready=leased), guard=None))
     assert found.missing == missing
     assert found.ok == (missing == [])
     assert found.watermark == (datetime.fromtimestamp(known_us / 1_000_000, UTC) if known_us else None)
@@ -422,7 +422,7 @@ async def test_health_names_what_is_missing_and_keeps_the_last_honest_time(way) 
 @pytest.mark.parametrize("language", LOCALES)
 async def test_a_page_has_words_for_every_way_to_fail(site, way, language) -> None:
     log, leased, missing, _ = WAYS[way]
-    site.health = await check_health(SimpleNamespace(log=log, vault=SimpleNamespace(ready=leased)))
+    site.health = await check_health(SimpleNamespace(log=log, vault=SimpleNamespace(ready=leased), guard=None))
     text = (await site.get(f"/?lang={language}")).text
     assert text.count("check--bad") == len(missing)
     assert text.count("check--ok") == len(WELL) - len(missing)
@@ -434,7 +434,7 @@ async def test_a_log_that_hangs_is_silent_and_does_not_hang_the_answer(monkeypat
             return await asyncio.get_running_loop().create_future()
 
     monkeypatch.setattr("lrs.http.health.LOG_ANSWER_WAIT_S", 0.01)
-    found = await check_health(SimpleNamespace(log=Hanging(0), vault=SimpleNamespace(ready=True)))
+    found = await check_health(SimpleNamespace(log=Hanging(0), vault=SimpleNamespace(ready=True), guard=None))
     assert Check("log", False, "silent") in found.checks
 
 

@@ -1,0 +1,41 @@
+"""While a log may lack what was in it, nothing that comes from it is told and nothing is taken: 503 for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from lrs.errors import LogBehind
+from lrs.http.app import add_common_headers
+from lrs.http.assets import STATIC_PATH
+from lrs.http.call import VERSION_HEADER, answer_version
+from lrs.http.health import LIVE_PATH, READY_PATH
+from lrs.http.metrics import METRICS_PATH
+from lrs.http.problem import problem
+from lrs.log_guard import LogGuard
+
+ALWAYS = frozenset({"/", LIVE_PATH, READY_PATH, METRICS_PATH, "/xapi/about"})
+"""What says how the store is, and nothing of what is in it."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def gate(guard: LogGuard, cors_origin: str) -> Any:
+    """Give the middleware that lets requests in while the guard does."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if guard.open or request.method == "OPTIONS" or _is_always_there(request.path):
+            return await handler(request)
+        response = problem(LogBehind())
+        response.headers[VERSION_HEADER] = answer_version(request.headers)
+        add_common_headers(response, cors_origin)
+        return response
+
+    return middleware
+
+
+def _is_always_there(path: str) -> bool:
+    return path in ALWAYS or path.startswith(STATIC_PATH)
