@@ -19,6 +19,8 @@ from lrs.sql import queries, script, split_script
 
 Row = Sequence[Any]
 SQLITE_BUSY_TIMEOUT_S = 10
+SILENT_S = 10
+"""A server that falls silent within a transaction (suspended, cut off) holds its locks no longer than this."""
 _WHAT = "the key vault"
 LIST_ITEMS_MAX = 500
 """How many parameters one `IN` list holds; longer lists are asked in pieces."""
@@ -69,7 +71,10 @@ def _pieces(among: Sequence[Any] | None) -> Iterator[Sequence[Any] | None]:
         yield among[start : start + LIST_ITEMS_MAX]
 
 
-def _busy(error: psycopg.OperationalError) -> Busy:
+_GONE = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
+
+
+def _busy(error: psycopg.Error) -> Busy:
     return disk_full(_WHAT) if is_full(error) else Busy("the key vault's database does not answer")
 
 
@@ -140,7 +145,12 @@ class PostgresVault:
     def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._open is None or self._open.closed:
             try:
-                self._open = psycopg.connect(self._url, autocommit=True, application_name="griffel vault")
+                self._open = psycopg.connect(
+                    self._url,
+                    autocommit=True,
+                    application_name="griffel vault",
+                    options=f"-c idle_in_transaction_session_timeout={SILENT_S}s",
+                )
             except psycopg.OperationalError as error:
                 raise Busy("the key vault's database does not answer") from error
         return self._open
@@ -159,7 +169,7 @@ class PostgresVault:
         try:
             with self._connection.transaction():
                 yield
-        except psycopg.OperationalError as error:
+        except _GONE as error:
             raise _busy(error) from error
 
     def run(self, name: str, *parameters: Any) -> int:
@@ -194,5 +204,5 @@ class PostgresVault:
     def _execute(self, text: str, parameters: Sequence[Any]) -> psycopg.Cursor[tuple[Any, ...]]:
         try:
             return self._connection.execute(text, parameters, prepare=True)
-        except psycopg.OperationalError as error:
+        except _GONE as error:
             raise _busy(error) from error

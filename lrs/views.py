@@ -20,6 +20,7 @@ from projections.course_report import CourseReport, CourseSummary
 from projections.courses import CourseReader, Head
 from projections.progress import Progress
 from projections.projection import Opener, Projection
+from projections.readings import READINGS, source_of
 from projections.view_store import SERVING, Behind, DeadLetter, Overtaken, StoreBusy, ViewStore
 
 CONSUMER_THREADS_MAX = 2
@@ -29,19 +30,21 @@ OVERTAKEN_TRIES_MAX = 20
 """How often redriving begins again because the view moves on meanwhile."""
 
 PROJECTIONS: tuple[Projection, ...] = (Progress(),)
-"""Every projection that a consumer computes. (`statement_index` is computed in the append's own transaction.)"""
+"""Every projection that a consumer computes; `enrolments` and `completions` are readings of `progress`.
+
+`statement_index` is computed in the append's own transaction."""
 
 log = logging.getLogger("griffel.views")
 T = TypeVar("T")
 
 
 def projection_named(name: str) -> Projection:
-    """Give a projection by its name. Raises NotFound."""
+    """Give the projection in which the view of this name lies. Raises NotFound."""
     for one in PROJECTIONS:
-        if one.name == name:
+        if one.name == source_of(name):
             return one
-    names = ", ".join(one.name for one in PROJECTIONS)
-    raise NotFound(f"there is no view {name}; there are: {names}")
+    names = ", ".join([*(one.name for one in PROJECTIONS), *READINGS])
+    raise NotFound(f"there is no view {name} that consumers compute; there are: {names}")
 
 
 class Courses:
@@ -120,9 +123,9 @@ class Views:
         if name == STREAM:
             return self.sequencer()
         for one in self._projections:
-            if one.name == name:
+            if one.name == source_of(name):
                 return self.consumer(one)
-        names = ", ".join([one.name for one in self._projections] + [STREAM])
+        names = ", ".join([*(one.name for one in self._projections), *READINGS, STREAM])
         raise NotFound(f"there is no view {name}; there are: {names}")
 
     def sequencer(self) -> Sequencer:

@@ -51,6 +51,7 @@ from lrs.witness import Witness
 from lrs.writer_process import OpenWriter
 from projections.postgres_views import PostgresViews
 from projections.projection import Opener
+from projections.readings import source_of
 from projections.sqlite_views import SQLiteViews
 from projections.view_store import ViewStore
 
@@ -206,7 +207,7 @@ async def consuming(settings: Settings, names: Sequence[str]) -> AsyncIterator[C
             await log.start()
         try:
             async with guarding(settings, log, vault, restores=False), open_views(settings, vault, log) as views:
-                consumers = {name: views.consumer_named(name) for name in dict.fromkeys(names)}
+                consumers = {name: views.consumer_named(name) for name in dict.fromkeys(map(source_of, names))}
                 reader = ReaderLog(log_reader(settings))
                 status = partial(read_status, reader, views.store, relay_position(settings))
                 try:

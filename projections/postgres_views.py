@@ -16,12 +16,15 @@ from projections.view_store import Session, SqlRow, StoreBusy
 SCHEMA = "views"
 LOCK_TIMEOUT_S = 10
 CONNECT_TIMEOUT_S = 5
+SILENT_S = 10
+"""A process that falls silent within a transaction (suspended, cut off) holds its locks no longer than this."""
 IDLE_CONNECTIONS_MAX = 16
 _CREATING, _MOVING = 4721, 4722
 """Advisory locks: making the tables; applying (shared) and changing generations or forgetting somebody (alone)."""
 
 _OPTIONS = (
     f"-c search_path={SCHEMA} -c lock_timeout={LOCK_TIMEOUT_S}s -c jit=off "
+    f"-c idle_in_transaction_session_timeout={SILENT_S}s "
     # Rows are found by their keys; a plan that reads whole tables loses, whatever old statistics say.
     "-c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off "
     # What a crash takes back is applied again.
@@ -73,7 +76,7 @@ class PostgresViews(SqlViewStore):
             if not self._made:
                 self._made = self._are_made(connection) if self._read_only else self._make_tables(connection)
             yield connection
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout) as error:
             raise StoreBusy("the views' database does not answer") from error
         finally:
             if connection is not None:
@@ -109,7 +112,11 @@ class PostgresViews(SqlViewStore):
     @contextmanager
     def _snapshot(self) -> Iterator[Session]:
         with self._connection() as connection, connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # Whoever reads may be slow (a dump into a pipe), and keeps nobody from writing.
+            connection.execute(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
+                "SET LOCAL idle_in_transaction_session_timeout = 0"
+            )
             yield _PostgresSession(connection) if self._made else _EmptySession(connection)
 
     def _lock_applying(self, session: Session) -> None:

@@ -14,6 +14,9 @@ from lrs.cli.installation import PLACES, carry_out, reading, with_services
 from lrs.config import KAFKA_SETTINGS, Mode, Settings, with_settings
 from lrs.errors import Busy, NotFound
 
+INDEX = "statement_index"
+INDEX_ROWS = 5_000
+"""Rows of the index that are read at once."""
 STATUS_POLL_S = 0.2
 """How often a server is asked how far a rebuild is."""
 
@@ -30,7 +33,10 @@ def views() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_settings(*PLACES)
 def list_(settings: Settings, *, as_json: bool) -> None:
-    """List every view with its generations, how far each is, and how many events it could not apply."""
+    """List every view with its generations, how far each is, and how many events it could not apply.
+
+    In brackets stand views that are computed from another when they are read.
+    """
     found = carry_out(_list(settings))
     if as_json:
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
@@ -42,9 +48,9 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     for name in ("view", "generation", "version", "state", "partitions", "position", "dead letters"):
         table.add_column(name, justify="left" if name in ("view", "state") else "right")
     for one in found:
-        position = max((place["position"] for place in one["partitions"].values()), default=0)
-        counts = [one["generation"], one["version"], one["state"], len(one["partitions"]), f"{position:,}"]
-        table.add_row(one["view"], *map(str, counts), str(one["dead_letters"]))
+        counts = [one["generation"], one["version"], one["state"], len(one["partitions"]), f"{one['position']:,}"]
+        name = " ".join([one["view"], *(f"({reading})" for reading in one["readings"])])
+        table.add_row(name, *map(str, counts), str(one["dead_letters"]))
     Console().print(table)
 
 
@@ -68,6 +74,11 @@ def rebuild(settings: Settings, name: str, *, source: str, quiet: bool) -> None:
     """
     if source == "kafka" and settings.mode is not Mode.CLUSTER:
         raise click.UsageError("An embedded installation has no Kafka; its views are built from the log.")
+    if name == INDEX:
+        raise click.UsageError(
+            f"The {INDEX} is written with each statement, in the log's own database; it comes back with the log, by "
+            "griffel restore."
+        )
     carry_out(_rebuild(settings, name, source, quiet=quiet))
     if not quiet:
         click.echo(f"The view {name} was built anew and serves.", err=True)
@@ -80,27 +91,43 @@ def rebuild(settings: Settings, name: str, *, source: str, quiet: bool) -> None:
 def dump(settings: Settings, name: str, only: str | None) -> None:
     """Print every row of the view NAME, opened, one JSON object on each line, table by table, in the order of keys.
 
-    What is printed is about people, by pseudonym. A row whose learner's keys are destroyed is not there.
+    What is printed is about people, by pseudonym. A row whose learner's keys are destroyed is not there. Of the
+    statement_index there are keyed hashes and positions only: for each statement its own terms, then what statements
+    that refer to others are found by besides.
     """
     carry_out(_dump(settings, name, only))
 
 
 async def _list(settings: Settings) -> list[dict[str, Any]]:
+    from lrs.wiring import log_reader  # noqa: PLC0415
+    from projections.readings import READINGS, source_of  # noqa: PLC0415
+
     async with reading(settings) as (_, store, _):
 
         def read() -> list[dict[str, Any]]:
+            index: dict[str, Any] = {"view": INDEX, "generation": 1, "version": 1, "state": "serving", "readings": []}
+            reader = log_reader(settings)
+            try:
+                [(head, _)] = reader.rows("head")
+            finally:
+                reader.close()
             letters = store.dead_letters()
-            return [
-                {
-                    "view": one.name,
-                    "generation": one.number,
-                    "version": one.version,
-                    "state": one.state,
-                    "partitions": {str(part): place._asdict() for part, place in sorted(store.places(one).items())},
-                    "dead_letters": sum((letter.name, letter.generation) == one[:2] for letter in letters),
-                }
-                for one in store.generations()
-            ]
+            listed = [index | {"position": head, "partitions": {}, "dead_letters": 0}]
+            for one in store.generations():
+                places = {str(part): place._asdict() for part, place in sorted(store.places(one).items())}
+                listed.append(
+                    {
+                        "view": one.name,
+                        "generation": one.number,
+                        "version": one.version,
+                        "state": one.state,
+                        "readings": [name for name in READINGS if source_of(name) == one.name],
+                        "position": max((place["position"] for place in places.values()), default=0),
+                        "partitions": places,
+                        "dead_letters": sum((letter.name, letter.generation) == one[:2] for letter in letters),
+                    }
+                )
+            return listed
 
         return await asyncio.to_thread(read)
 
@@ -144,18 +171,29 @@ async def _rebuild(settings: Settings, name: str, source: str, *, quiet: bool) -
 
 async def _dump(settings: Settings, name: str, only: str | None) -> None:
     from lrs.views import projection_named  # noqa: PLC0415
+    from projections.readings import READINGS, read, source_of  # noqa: PLC0415
 
+    if name == INDEX:
+        await asyncio.to_thread(_dump_index, settings, only)
+        return
+    if name in READINGS and only not in (None, name):
+        raise NotFound(f"the view {name} has no table {only}")
+    only = None if name in READINGS else only
     tables = [one for one in projection_named(name).tables if only in (None, one.name)]
     if not tables:
         raise NotFound(f"the view {name} has no table {only}")
     async with reading(settings) as (_, store, _):
 
         def write() -> None:
-            with store.reading(name) as read:
-                if read is None:
+            with store.reading(source_of(name)) as found:
+                if found is None:
                     raise NotFound(f"the view {name} has not been computed yet")
+                if name in READINGS:
+                    for key, content in read(found[0], name):
+                        sys.stdout.buffer.write(_told(name, key, content))
+                    return
                 for table in tables:
-                    for page in read[0].pages(table):
+                    for page in found[0].pages(table):
                         sys.stdout.buffer.writelines(_line(table, row) for row in page)
             sys.stdout.buffer.flush()
 
@@ -165,5 +203,39 @@ async def _dump(settings: Settings, name: str, only: str | None) -> None:
 def _line(table: Any, row: Any) -> bytes:
     names = (*table.key, *table.columns)
     values = [None if value is None else value.hex() for value in (*row.key, *row.columns)]
-    told = {"table": table.name, "key": dict(zip(names, values, strict=True)), "content": row.content}
+    return _told(table.name, dict(zip(names, values, strict=True)), row.content)
+
+
+def _told(table: str, key: dict[str, Any], content: dict[str, Any]) -> bytes:
+    told = {"table": table, "key": key, "content": content}
     return orjson.dumps(told, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def _dump_index(settings: Settings, only: str | None) -> None:
+    """Print the statement index: what each statement's row says, then what is inherited along references."""
+    from lrs.wiring import log_reader  # noqa: PLC0415
+    from projections.statement_index import TERM_BYTES  # noqa: PLC0415
+
+    if only not in (None, "statement", "inherited"):
+        raise NotFound(f"the view {INDEX} has no table {only}")
+    if settings.mode is Mode.EMBEDDED and not (settings.data / "log" / "log.db").exists():
+        raise NotFound(f"there is no log in {settings.data}; name the data folder of a server with --data")
+    reader = log_reader(settings)
+    out = sys.stdout.buffer
+    try:
+        after = 0
+        while only != "inherited" and (rows := reader.rows("index_statements", after, INDEX_ROWS)):
+            for position, terms, target, voided in rows:
+                found = sorted(bytes(terms[at : at + TERM_BYTES]).hex() for at in range(0, len(terms), TERM_BYTES))
+                content = {"terms": found, "refers_to": target and bytes(target).hex(), "voided": bool(voided)}
+                out.write(_told("statement", {"position": position}, content))
+            after = rows[-1][0]
+        place = (-(2**63), 0, 0)
+        while only != "statement" and (rows := reader.rows("index_inherited", *place, INDEX_ROWS)):
+            for term, position, source in rows:
+                key = {"term": term.to_bytes(8, signed=True).hex(), "position": position, "source": source}
+                out.write(_told("inherited", key, {}))
+            place = rows[-1]
+        out.flush()
+    finally:
+        reader.close()

@@ -46,3 +46,9 @@ SELECT document_key, owner, revision, updated_us, sealed FROM document WHERE wid
 
 -- name: blobs_known
 SELECT blob_id FROM blob WHERE blob_id IN (??)
+
+-- name: index_statements
+SELECT position, terms, target, voided FROM statement WHERE position > ? ORDER BY position LIMIT ?
+-- name: index_inherited
+SELECT term, position, source FROM term
+WHERE (term, position, source) > (?, ?, ?) AND source <> position ORDER BY term, position, source LIMIT ?

@@ -104,7 +104,7 @@ class Looks:
 
 
 RELAYED = "SELECT 0, position FROM relay"
-VIEWED = "SELECT part, position FROM view_position WHERE name = 'progress'"
+VIEWED = "SELECT part, position FROM views.view_position WHERE name = 'progress'"
 
 
 def events(database: str, after: int = 0) -> list[tuple[int, int, float]]:
@@ -209,5 +209,5 @@ async def _lag(server: Griffel, head: int, viewed: Looks, table: Table) -> None:
         f"stored to view, {outcome.per_second:,.0f} single posts/s, two consumers",
         f"p99 {p99:,.0f} ms",
         "1,000 ms",
-        f"p50 {statistics.median(lags):,.0f}, worst {lags[-1]:,.0f} ms; to 2xx p99 {outcome.percentile_ms(0.99):.0f} ms",
+        f"p50 {statistics.median(lags):,.0f}, worst {lags[-1]:,.0f} ms; 2xx p99 {outcome.percentile_ms(0.99):.0f} ms",
     )

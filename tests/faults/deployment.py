@@ -7,23 +7,20 @@ effect, and in the view; each completion is in the stream once; of what was not 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
 import signal
 import subprocess
 import sys
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
 import requests
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 
 from projections.postgres_views import PostgresViews
 from projections.view_store import SERVING
-from schemas.topics import group_of
 from tests.acceptance.truth import ask
 from tests.copied_log import refute as refute_kafka
 from tests.copied_log import relayed
@@ -31,10 +28,11 @@ from tests.faults import workload
 from tests.faults.workload import Json, Posts
 from tests.integration.stream_tools import came_to, expected
 from tests.kafka_services import Kafka
-from tests.services import Griffel, Postgres
+from tests.services import Griffel, Postgres, free_port
 
 PARTITIONS = 4
 PROJECTIONS = ("progress", "completion_stream")
+READY_BOUND_S = 90
 SETTLE_BOUND_S = 120
 STOP_BOUND_S = 40
 LOOK_S = 0.1
@@ -48,13 +46,14 @@ class Program:
     def __init__(self, server: Griffel, *arguments: str) -> None:
         self._server = server
         self._arguments = arguments
+        self._address = f"127.0.0.1:{free_port()}"
         self.log_path = server.folder / f"{'-'.join(arguments)}-{secrets.token_hex(3)}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
         with self.log_path.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "lrs", *self._arguments],
+                [sys.executable, "-m", "lrs", *self._arguments, "--listen", self._address],
                 cwd=self._server.folder,
                 env=self._server.environment,
                 stdin=subprocess.DEVNULL,
@@ -63,6 +62,21 @@ class Program:
                 start_new_session=True,
             )
         return self
+
+    def await_ready(self) -> None:
+        """Return when it says that it works."""
+        ends = time.monotonic() + READY_BOUND_S
+        while True:
+            try:
+                told = requests.get(f"http://{self._address}/health/ready", timeout=STOP_BOUND_S)
+                if told.status_code == HTTPStatus.OK:
+                    return
+                said = told.text
+            except requests.ConnectionError:
+                said = "nothing"
+            assert self.runs, f"it ended:\n{self.said()[-3000:]}"
+            assert time.monotonic() < ends, f"it does not become ready and says {said}\n{self.said()[-3000:]}"
+            time.sleep(LOOK_S)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -119,7 +133,8 @@ class Deployment:
         self.relay = Program(self.first, "relay").start()
         self.consumers = [Program(self.first, "consume", *PROJECTIONS).start() for _ in range(2)]
         self._views = PostgresViews(self.first.database_url, _NO_KEYS, read_only=True)
-        self._wait_for_consumers()
+        for program in self.programs:
+            program.await_ready()
         self.rounds: list[Posts] = []
         self.counts = ""
         """What `refute` counted last, in words."""
@@ -132,23 +147,6 @@ class Deployment:
         """Stop every process, as an operator does, and demand that each ends well."""
         statuses = [one.stop() for one in self.programs if one.process] + [one.stop() for one in self.servers]
         assert statuses == [0] * len(statuses), self.said()
-
-    def _wait_for_consumers(self) -> None:
-        """Return when every consumer belongs to its groups."""
-        admin = KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
-        groups = [group_of(name) for name in PROJECTIONS]
-        ends = time.monotonic() + SETTLE_BOUND_S
-        try:
-            while True:
-                # A group has no coordinator before its first member has come.
-                with contextlib.suppress(KafkaError):
-                    found = admin.describe_groups(groups).values()
-                    if all(len(one["members"]) == len(self.consumers) for one in found):
-                        return
-                assert time.monotonic() < ends, f"the consumers do not come\n{self.said()}"
-                time.sleep(LOOK_S)
-        finally:
-            admin.close()
 
     def kill(self) -> None:
         self._views.close()

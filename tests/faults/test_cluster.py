@@ -26,13 +26,13 @@ from tests.faults.workload import CoursePosts, Load
 from tests.kafka_services import Kafka
 from tests.services import Postgres, ServiceMissing
 
-POSTS_BEFORE = (20, 80)
-POSTS_AFTER = 40
-PAUSE_S = 0.1
+POSTS_BEFORE = (20, 80) if ASKED else (10, 30)
+POSTS_AFTER = 40 if ASKED else 20
+PAUSE_S = 0.1 if ASKED else 0.3
 THIN_PAUSE_S = 0.6
 AWAY_S = (0.0, 2.0)
 TAKEN_OVER_BOUND_S = 90
-ROUND_BOUND_S = 180
+ROUND_BOUND_S = 240
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + ROUNDS * (ROUND_BOUND_S + OUTAGE_S))]
 
@@ -82,6 +82,7 @@ async def kill_and_start(program: Program, load: Load, chance: random.Random) ->
     await asyncio.to_thread(program.kill)
     await load.more(chance.randint(1, POSTS_AFTER))
     program.start()
+    await asyncio.to_thread(program.await_ready)
 
 
 async def the_relay_is_killed(cluster: Deployment, load: Load, chance: random.Random) -> None:
@@ -96,6 +97,8 @@ async def postgresql_is_killed(cluster: Deployment, load: Load, chance: random.R
     await asyncio.to_thread(cluster.postgres.kill)
     await asyncio.sleep(chance.uniform(*AWAY_S))  # how long it is away is what varies
     await asyncio.to_thread(cluster.postgres.start)
+    for program in cluster.programs:
+        await asyncio.to_thread(program.await_ready)
 
 
 async def a_broker_is_killed(cluster: Deployment, load: Load, chance: random.Random) -> None:
@@ -122,6 +125,8 @@ async def kafka_is_away(cluster: Deployment, load: Load, chance: random.Random) 
     assert relayed(cluster.first.database_url) == begun
     assert workload.log_positions(cluster.first)[1] > begun
     await asyncio.to_thread(cluster.kafka.start)
+    for program in cluster.programs:
+        await asyncio.to_thread(program.await_ready)
 
 
 async def a_consumer_sleeps_past_its_session(cluster: Deployment, load: Load, chance: random.Random) -> None:
@@ -133,6 +138,7 @@ async def a_consumer_sleeps_past_its_session(cluster: Deployment, load: Load, ch
     head = workload.log_positions(cluster.first)[1]
     await until(lambda: min(cluster.reached()) >= head, TAKEN_OVER_BOUND_S)
     sleeper.wake()
+    await asyncio.to_thread(sleeper.await_ready)
 
 
 async def until(fact: Callable[[], bool], bound_s: float = TAKEN_OVER_BOUND_S) -> None:

@@ -41,6 +41,11 @@ def about_module(name: str, verb: str) -> dict[str, Any]:
     return {"actor": agent(name), "verb": {"id": ADL + verb}, "object": MODULE, "context": context}
 
 
+def voiding(target: str) -> dict[str, Any]:
+    reference = {"objectType": "StatementRef", "id": target}
+    return {"actor": agent("teacher"), "verb": {"id": ADL + "voided"}, "object": reference}
+
+
 @pytest.fixture
 def server(make_lrs: Callable[..., Griffel]) -> Iterator[Griffel]:
     with running(make_lrs("embedded")) as server:
@@ -61,6 +66,10 @@ def ask(server: Griffel, *arguments: str, check: bool = True) -> Any:
 def learners(server: Griffel) -> dict[str, dict[str, Any]]:
     said = ask(server, "courses", "show", COURSE["id"], "--json", "--agents", check=False)
     return {one["agent"]["account"]["name"]: one for one in said["learners"] if one["agent"]}
+
+
+def dump(server: Griffel, view: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ask(server, "views", "dump", view).stdout.splitlines()]
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -95,15 +104,36 @@ def test_a_statement_is_in_the_view_a_moment_later_and_is_taken_out_when_it_is_v
     await_all(server)
     ann = learners(server)["ann"]
     assert (ann["enrolled"], ann["progress"]) == (True, 100)
-    voiding = {
-        "actor": agent("teacher"),
-        "verb": {"id": ADL + "voided"},
-        "object": {"objectType": "StatementRef", "id": completed},
-    }
-    post(server, voiding)
+    post(server, voiding(completed))
     await_all(server)
     ann = learners(server)["ann"]
     assert (ann["enrolled"], ann["progress"], ann["modules"]) == (True, 0, {})
+
+
+def test_every_view_can_be_printed_and_is_listed(server: Griffel) -> None:
+    _, completed = post(server, about_course("ann", "registered"), about_course("ann", "completed"))
+    await_all(server)
+    ann = learners(server)["ann"]
+    [row] = dump(server, "completions")
+    assert (row["content"]["course"], row["content"]["completed_at"]) == (COURSE["id"], ann["completed_at"])
+    post(server, voiding(completed))
+    await_all(server)
+    assert dump(server, "completions") == []
+    [row] = dump(server, "enrolments")
+    assert (row["content"]["enrolled"], row["content"]["enrolled_at"]) == (True, ann["enrolled_at"])
+    index = dump(server, "statement_index")
+    assert [(one["key"]["position"] > 0, one["content"]["voided"]) for one in index if one["table"] == "statement"] == [
+        (True, False),
+        (True, True),
+        (True, False),
+    ]
+    # The voiding statement is found by what its target is found by.
+    first, target, last = (one["key"]["position"] for one in index[:3])
+    inherited = {(one["key"]["position"], one["key"]["source"]) for one in index if one["table"] == "inherited"}
+    assert inherited == {(last, target)}, first
+    listed = {one["view"]: one for one in ask(server, "views", "list", "--json")}
+    assert listed["statement_index"]["position"] == listed["progress"]["position"] > 0
+    assert listed["progress"]["readings"] == ["enrolments", "completions"]
 
 
 def test_a_damaged_event_is_left_aside_and_everything_else_goes_on(server: Griffel) -> None:
@@ -162,7 +192,10 @@ def test_a_learner_whose_keys_are_destroyed_is_in_no_answer_and_no_rebuilt_view(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("views", "rebuild", "nothing"), "there is no view nothing; there are: progress"),
+        (
+            ("views", "rebuild", "nothing"),
+            "there is no view nothing that consumers compute; there are: progress",
+        ),
         (("views", "dump", "progress", "--table", "nothing"), "the view progress has no table nothing"),
         (("courses", "show", "0" * 32), "there is no such course"),
         (("dead-letters", "redrive", "7"), "there is no dead letter 7"),
