@@ -31,8 +31,10 @@ BUFFER_EVENTS_MAX = 2_000
 """Records of a partition that are held ready; over it, no more of it are fetched."""
 BUFFER_BYTES_MAX = 8 * 1024 * 1024
 POLL_S = 0.1
-POLL_RECORDS_MAX = 2_000
-FETCH_BYTES_MAX = 4 * 1024 * 1024
+POLL_RECORDS_MAX = 1_000_000
+"""More than any fetch can hold, so that each is taken whole: of one that was taken in part when its partition was paused,
+kafka-python (3.0.12) never gives the rest once the fetch that it looks at by then has run out."""
+FETCH_BYTES_MAX = 1024 * 1024
 """From one partition at once; a single record that is larger still comes."""
 COMMIT_S = 5.0
 REVOKE_WAIT_S = 15.0

@@ -8,14 +8,14 @@ import json
 import pytest
 import requests
 
-from consumers.kafka_feed import KafkaSource
+from consumers.kafka_feed import BUFFER_EVENTS_MAX, KafkaSource
 from consumers.kafka_partition import KafkaPartition
 from lrs.kafka_topics import create
 from lrs.relay_store import RelayStore, read_progress
 from schemas.records import EventRecord, HeadMarker, read_record
 from schemas.topics import partition_of
 from tests.benchmarks.statements import statements
-from tests.copied_log import fill, logged, records, refute, relay_process, relayed, wait_until
+from tests.copied_log import fill, logged, records, refute, relay_process, relayed, source_of, wait_until
 
 PARTITIONS = 4
 
@@ -239,6 +239,28 @@ async def test_a_large_event_comes_as_it_is_among_small_ones(postgres_url, kafka
         relay.start()
         wait_until(lambda: relayed(database) == 11)
     assert await refute(database, kafka.bootstrap, PARTITIONS) == []
+
+
+async def test_partitions_that_wait_long_for_their_reader_come_whole(postgres_url, kafka, tmp_path):
+    """Of each partition more is fetched than is held ready; then one is read to its end, and then the others."""
+    database = postgres_url()
+    fill(database, 12_000, size=100)
+    create(kafka.bootstrap, partitions=PARTITIONS, replication=1, in_sync_min=1)
+    with relay_process(tmp_path, database, kafka.bootstrap) as relay:
+        relay.start()
+        wait_until(lambda: relayed(database) == 12_000)
+        assert relay.stop() == 0
+    expected = [partition_of(one.record_key, PARTITIONS) for one in logged(database)]
+    async with source_of(kafka.bootstrap) as feeds, asyncio.timeout(60):
+        for feed in feeds.values():
+            while len(await feed.read(0, 12_000)) < BUFFER_EVENTS_MAX:  # noqa: ASYNC110  waiting would move the feed on
+                await asyncio.sleep(0.02)
+        for partition, feed in feeds.items():
+            after = found = 0
+            while found < expected.count(partition):
+                came = await feed.read(after, 500)
+                after, found = came[-1].position if came else after, found + len(came)
+                await feed.wait(after, 0.1)
 
 
 @pytest.mark.slow
