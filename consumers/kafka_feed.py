@@ -32,8 +32,8 @@ BUFFER_EVENTS_MAX = 2_000
 BUFFER_BYTES_MAX = 8 * 1024 * 1024
 POLL_S = 0.1
 POLL_RECORDS_MAX = 1_000_000
-"""More than any fetch can hold, so that each is taken whole: of one that was taken in part when its partition was paused,
-kafka-python (3.0.12) never gives the rest once the fetch that it looks at by then has run out."""
+"""More than any fetch can hold, so that each is taken whole: one taken in part when its partition was paused is
+never given to its end by kafka-python (3.0.12) once the fetch that it looks at by then has run out."""
 FETCH_BYTES_MAX = 1024 * 1024
 """From one partition at once; a single record that is larger still comes."""
 COMMIT_S = 5.0

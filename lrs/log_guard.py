@@ -197,10 +197,11 @@ class LogGuard:
 
     async def _judge(self) -> Finding:
         """Say how the log and what is known of it compare. Raises Busy when a database does not answer."""
+        # The witness first: the log grows meanwhile, and what other servers then testify to may be newer than our look.
+        known = await self._witness.read()
         # A new connection, made after the writer's: it sees what that one sees, or something newer.
         end = await asyncio.to_thread(self._place.look, anew=True)
         self._connections = self._place.connections
-        known = await self._witness.read()
         if known is not None and known.incarnation != end.incarnation and end.position:
             return Finding.OTHER
         # Where the relay was, Kafka and this log were the same. While Kafka is silent, the relay goes on after that.

@@ -178,6 +178,8 @@ class Deployment:
         if positions != list(range(1, head + 1)):
             wrong.append(f"the log has {len(positions)} events and ends at {head}")
         wrong += await refute_kafka(self.first.database_url, self.kafka.bootstrap, PARTITIONS)
+        if any("the log ends before" in one.log() for one in self.servers):
+            wrong.append("a server believed that events were lost")
         entries = await asyncio.to_thread(self._entries)
         if set(came_to(entries)) != completions:
             wrong.append(f"{len(entries)} entries of the completion stream for {len(completions)} completions")

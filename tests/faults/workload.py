@@ -79,8 +79,9 @@ class Posts:
     defining: activities come with a definition that changes now and then, which makes events beside the statements.
     """
 
-    def __init__(self, seed: str, *, defining: bool = True) -> None:
+    def __init__(self, seed: str, *, defining: bool = True, learners: int = 500) -> None:
         self.defining = defining
+        self.learners = learners
         self.chance = random.Random(seed)
         self.registration = self._uuid()
         self.made: list[Post] = []
@@ -114,7 +115,9 @@ class Posts:
             activity["definition"] = {"name": {"en": f"Unit {chance.randrange(3)}"}}
         return {
             "id": self._uuid(),
-            "actor": {"account": {"homePage": "https://school.example", "name": f"learner-{chance.randrange(500)}"}},
+            "actor": {
+                "account": {"homePage": "https://school.example", "name": f"learner-{chance.randrange(self.learners)}"}
+            },
             "verb": {"id": "http://adlnet.gov/expapi/verbs/answered"},
             "object": activity,
             "result": {"response": f"{chance.getrandbits(128):032x}"},
