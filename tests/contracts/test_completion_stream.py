@@ -63,9 +63,9 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 @asynccontextmanager
 async def opened(settings: Settings, *, following: bool = True) -> AsyncIterator[Services]:
     async with open_services(settings) as services:
-        if settings.mode is Mode.EMBEDDED and not following:
-            await asyncio.gather(*[one.close() for one in services.views.consumers])
-        if settings.mode is Mode.CLUSTER and following:
+        if services.guard is not None:
+            await asyncio.wait_for(services.guard.opened.wait(), BOUND_S)
+        if following:
             services.views.follow_log()
         yield services
 
