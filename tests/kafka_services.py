@@ -28,7 +28,7 @@ from tests.services import ServiceFailed, ServiceMissing, free_port, tail
 KAFKA = "4.1.1"
 LOG4J = "2.24.3"
 MAVEN_BOUND_S = 300
-START_BOUND_S = 60
+START_BOUND_S = 120
 STOP_BOUND_S = 40
 POLL_S = 0.1
 HEAP = "-Xmx384m"

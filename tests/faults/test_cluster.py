@@ -8,6 +8,7 @@ printed, GRIFFEL_FAULT_OUTAGE_S for a longer outage of Kafka.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -73,7 +74,8 @@ async def a_server_is_killed(cluster: Deployment, load: Load, chance: random.Ran
     writers = workload.writers(server) if chance.random() < 0.5 else []
     await asyncio.to_thread(server.kill)
     for writer in writers:
-        os.kill(writer, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(writer, signal.SIGKILL)
     await load.more(chance.randint(1, POSTS_AFTER))
     await asyncio.to_thread(server.start)
 

@@ -159,6 +159,8 @@ def postgres_on_a_small_disk() -> Iterator[tuple[Postgres, SmallDisk]]:
             yield server, disk
         finally:
             server.stop()
+    # What was mounted inside it kept its folder from being removed.
+    shutil.rmtree(server.folder, ignore_errors=True)
 
 
 async def test_when_postgresqls_disk_is_full_posts_are_503_until_there_is_room_and_nothing_is_lost(
