@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import kafka_services, services
 from tests.kafka_services import ExternalKafka, Kafka
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 MODES: tuple[Mode, ...] = ("embedded", "cluster")
 UNIT_TESTS = Path(__file__).parent / "unit"
 PACKAGES = ("lrs", "consumers", "projections", "schemas")
+
+
+# How long anything takes says how busy the machine is, not what the program does.
+settings.register_profile("griffel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("griffel")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
