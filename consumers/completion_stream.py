@@ -26,12 +26,14 @@ from consumers.consumer import (
     PartitionFeed,
     PartitionStatus,
 )
+from consumers.dead_letters import letter_of
 from consumers.feed import FeedEvent
+from consumers.projector import DEAD_IN_A_ROW_MAX, TooManyDead
 from projections.course_rules import Json, fact_of, needs_refold
-from projections.progress import NAME as PROGRESS
-from projections.progress import STANDING
-from projections.projection import Key, OpenedEvent, Opener, Table, View
-from projections.view_store import Generation, Place, ViewStore
+from projections.progress import NAME as VIEW
+from projections.progress import STANDING, Progress
+from projections.projection import OpenedEvent, Opener, Table, View
+from projections.view_store import DeadLetter, Generation, Place, ViewStore, place_of
 from schemas.events import COMPLETION_CHANGED, STATEMENT_RECORDED, STATEMENT_VOIDED
 from schemas.streams import KINDS
 
@@ -67,6 +69,10 @@ class StreamHead(NamedTuple):
 
     version: int = 0
     position: int = 0
+
+
+Poison = tuple[FeedEvent, Exception]
+"""An event of which nobody can say what it changed, and why."""
 
 
 class CompletionLog(Protocol):
@@ -122,23 +128,25 @@ class Sequencer(Consumer):
     def __init__(self, completions: CompletionLog, store: ViewStore, opener: Opener, threads: Executor) -> None:
         super().__init__(CompletionStream(), store, opener, threads)
         self._completions = completions
+        self._dead_in_a_row = 0
 
     async def _work(self, partition: int, feed: PartitionFeed, status: PartitionStatus) -> None:
         generation = await self._in_thread(partition, self._store.target, self.projection)
         self.generation = generation
         known = await self._in_thread(partition, self._store.places, generation)
-        place = known.get(partition, Place())
+        place = place_of(known, partition)
         while True:
             status.place = place
             events = await feed.read(place.position, BATCH_EVENTS_MAX)
             through = feed.through()
             status.state, status.reason = "running", ""
-            if events:
-                await self._sequence(partition, events)
+            poison = await self._sequence(partition, events) if events else []
             moved = _moved(place, events, through)
             if moved != place:
-                await self._in_thread(partition, self._advance, generation, partition, place.position, moved)
+                letters = [letter_of(event, generation, partition, error) for event, error in poison]
+                await self._in_thread(partition, self._advance, generation, partition, place.position, moved, letters)
                 place = status.place = moved
+                status.dead += len(letters)
                 status.applied += len(events)
             if len(events) >= SMALL_BATCH_EVENTS:
                 continue
@@ -146,57 +154,69 @@ class Sequencer(Consumer):
                 await feed.wait(place.position, IDLE_WAIT_S)
             await asyncio.sleep(LINGER_S)
 
-    def _advance(self, generation: Generation, partition: int, after: int, place: Place) -> None:
+    def _advance(
+        self, generation: Generation, partition: int, after: int, place: Place, letters: Sequence[DeadLetter] = ()
+    ) -> None:
         with self._store.transaction(generation, {partition: after}) as transaction:
+            for letter in letters:
+                transaction.keep_dead(letter)
             transaction.advance({partition: place})
+
+    async def compare_again(self, partition: int, event: FeedEvent) -> None:
+        """Have what an event changed in the log, long after its turn; what it failed with comes through."""
+        for _, error in await self._sequence(partition, [event]):
+            raise error
 
     # ── one batch ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _sequence(self, partition: int, events: Sequence[FeedEvent]) -> None:
-        """Have everything that these events changed in the log."""
-        touched = dict.fromkeys(await self._touched(partition, events))
-        if not touched:
-            return
-        await self._wait_for_view(partition, events[-1].position)
-        for _ in range(LOOKS_MAX):
-            standings, position = await self._in_thread(partition, self._standings, partition, list(touched))
-            if await self._settled(standings, position):
-                return
-        raise ContendedStream
+    async def _sequence(self, partition: int, events: Sequence[FeedEvent]) -> list[Poison]:
+        """Have everything that these events changed in the log; give those of which that cannot be said."""
+        found, poison = await self._touched(partition, events)
+        if touched := dict.fromkeys(found):
+            await self._wait_for_view(partition, events[-1].position)
+            for _ in range(LOOKS_MAX):
+                standings, position = await self._in_thread(partition, self._standings, partition, list(touched))
+                if await self._settled(standings, position):
+                    return poison
+            raise ContendedStream
+        return poison
 
-    async def _touched(self, partition: int, events: Sequence[FeedEvent]) -> list[Registration]:
-        """Give the registrations whose completion these events may have changed."""
+    async def _touched(self, partition: int, events: Sequence[FeedEvent]) -> tuple[list[Registration], list[Poison]]:
+        """Give the registrations whose completion these events may have changed, and the events that do not say."""
         statements = [one for one in events if one.topic == STATEMENT_RECORDED]
         voided = [one.originator_id for one in events if one.topic == STATEMENT_VOIDED]
         if voided:
             statements += await self._completions.statements(voided)
-        touched = await self._in_thread(partition, self._facts, statements, frozenset(voided))
+        touched, poison = await self._in_thread(partition, self._facts, statements, frozenset(voided))
         changed = [one for one in events if one.topic == COMPLETION_CHANGED]
         if changed:
             touched += await self._completions.registrations(changed)
-        return touched
+        # What is voided was met before: then it was kept, and no view has it.
+        return touched, [one for one in poison if one[0].originator_id not in voided]
 
-    def _facts(self, statements: Sequence[FeedEvent], voided: frozenset[bytes]) -> list[Registration]:
+    def _facts(
+        self, statements: Sequence[FeedEvent], voided: frozenset[bytes]
+    ) -> tuple[list[Registration], list[Poison]]:
         touched: list[Registration] = []
-        for event in self._opened(statements):
-            if event.statement is None or event.learner is None:
-                continue
-            fact = fact_of(event.statement, event.action, event.stored_us)
-            if fact is not None and (event.originator_id in voided or _decides(fact.content)):
-                touched.append(Registration(event.learner, fact.course, fact.registration))
-        return touched
-
-    def _opened(self, statements: Sequence[FeedEvent]) -> list[OpenedEvent]:
-        """Open statements. One that cannot be opened is passed over: the view keeps it as a dead letter."""
-        try:
-            return self._opener.events(statements)
-        except Exception as error:
-            if getattr(error, "retry_helps", False) or not statements:
-                raise
-            if len(statements) == 1:
-                return []
-            half = len(statements) // 2
-            return self._opened(statements[:half]) + self._opened(statements[half:])
+        poison: list[Poison] = []
+        waiting = [list(statements)]
+        while waiting:
+            batch = waiting.pop()
+            try:
+                opened = self._opener.events(batch)
+                touched += [found for event in opened if (found := _registration_of(event, voided)) is not None]
+            except Exception as error:
+                if getattr(error, "retry_helps", False):
+                    raise
+                if len(batch) > 1:
+                    half = len(batch) // 2
+                    waiting += [batch[half:], batch[:half]]
+                else:
+                    poison.append((batch[0], error))
+        self._dead_in_a_row = self._dead_in_a_row + len(poison) if len(poison) == len(statements) else 0
+        if self._dead_in_a_row > DEAD_IN_A_ROW_MAX:
+            raise TooManyDead from poison[-1][1]
+        return touched, poison
 
     async def _wait_for_view(self, partition: int, position: int) -> None:
         """Wait until the view has applied events up to a position of the partition. Raises Behind after VIEW_WAIT_S."""
@@ -207,25 +227,24 @@ class Sequencer(Consumer):
             await asyncio.sleep(VIEW_POLL_S)
 
     def _view_position(self, partition: int) -> int:
-        with self._store.reading(PROGRESS) as read:
-            return 0 if read is None else read[1].get(partition, Place()).position
+        with self._store.reading(VIEW, Progress.version) as read:
+            return 0 if read is None else place_of(read[1], partition).position
 
     def _standings(
         self, partition: int, touched: Sequence[Registration]
     ) -> tuple[Mapping[Registration, Json | None], int]:
         """Give the standing of each registration, None where there is none, and how far the view is."""
-        keys = {one: self._standing_key(one) for one in touched}
-        with self._store.reading(PROGRESS) as read:
+        keys = {one: (self._opener.blind("course", one.course), one.learner) for one in touched}
+        with self._store.reading(VIEW, Progress.version) as read:
             if read is None:
                 raise Behind
             view, places = read
             rows = view.get(STANDING, keys.values())
-        found = {one: rows[key].content if key in rows else None for one, key in keys.items()}
-        return found, places.get(partition, Place()).position
-
-    def _standing_key(self, one: Registration) -> Key:
-        blind = self._opener.blind
-        return blind("course", one.course), one.learner, blind("registration", one.registration)
+        found = {
+            one: rows[key].content["registrations"].get(one.registration) if key in rows else None
+            for one, key in keys.items()
+        }
+        return found, place_of(places, partition).position
 
     async def _settled(self, standings: Mapping[Registration, Json | None], position: int) -> bool:
         """Append what differs; say whether nothing is left to do."""
@@ -243,6 +262,16 @@ class Sequencer(Consumer):
             if head.position <= position and achieved != (at_us is not None):
                 changes.append(Change(stream, head.version + 1, kind, one, at_us))
         return not changes or await self._completions.append(changes)
+
+
+def _registration_of(event: OpenedEvent, voided: frozenset[bytes]) -> Registration | None:
+    """Give the registration whose completion a statement may have changed, by coming or by being voided."""
+    if event.statement is None or event.learner is None:
+        return None
+    fact = fact_of(event.statement, event.action, event.stored_us)
+    if fact is None or not (event.originator_id in voided or _decides(fact.content)):
+        return None
+    return Registration(event.learner, fact.course, fact.registration)
 
 
 def _decides(fact: Json) -> bool:

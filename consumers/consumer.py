@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 from consumers.feed import EventFeed, FeedEvent
 from consumers.projector import Projector, TooManyDead
 from projections.projection import Opener, Projection
-from projections.view_store import BUILDING, SERVING, Behind, Generation, Overtaken, Place, ViewStore
+from projections.view_store import BUILDING, SERVING, Behind, Generation, Overtaken, Place, ViewStore, place_of
 
 BATCH_EVENTS_MAX = 500
 """Events in one transaction."""
@@ -176,7 +176,7 @@ class Consumer:
         projector = Projector(self.projection, generation, self._store, self._opener)
         self.generation = generation
         known = await self._in_thread(partition, self._store.places, generation)
-        places = {partition: known.get(partition, Place())}
+        places = {partition: place_of(known, partition)}
         while True:
             place = status.place = places[partition]
             events = await feed.read(place.position, BATCH_EVENTS_MAX)

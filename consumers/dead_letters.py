@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from consumers.feed import FeedEvent
 from projections.projection import Opener, Projection
-from projections.view_store import DeadLetter, Generation, ViewStore
+from projections.view_store import DeadLetter, Generation, ViewStore, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +68,29 @@ def redrive(
     opener: Opener,
     *,
     voided: Callable[[bytes], bool],
+    then: DeadLetter | None = None,
 ) -> bool:
     """Apply a dead letter's event once more; say whether it was there to be applied.
 
     The view's other events are past it by now, which views allow (their rows do not depend on the order), but for one
     case: what has been voided meanwhile must not come back. voided says so of an originator id, and is asked while
-    nobody else moves the view. The event's error comes through; then the letter stays.
+    nobody else moves the view. The event's error comes through; then the letter stays. `then` is kept in the same
+    transaction: what follows from the event elsewhere, and is not to be lost.
     """
-    position = store.places(generation)[letter.partition].position
+    position = place_of(store.places(generation), letter.partition).position
     event = event_of(letter)
     with store.transaction(generation, {letter.partition: position}) as transaction:
         if not transaction.drop_dead(letter.number):
             return False
         if not voided(event.originator_id):
             projection.apply(opener.events([event]), transaction.view, opener)
+        if then is not None:
+            transaction.keep_dead(then)
     return True
+
+
+def drop(letter: DeadLetter, generation: Generation, store: ViewStore) -> None:
+    """Keep a letter no longer: what it is about is done."""
+    position = place_of(store.places(generation), letter.partition).position
+    with store.transaction(generation, {letter.partition: position}) as transaction:
+        transaction.drop_dead(letter.number)

@@ -16,11 +16,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from lrs.indexing import CHAIN_STATEMENTS_MAX, Indexed, IndexRequest, IndexTables, write_index
 from schemas.envelope import Part, clear_part, join_parts
 from schemas.events import STATEMENT_VOIDED
-
-CHAIN_STATEMENTS_MAX = 64
-"""How far a chain of StatementRefs is followed for the index."""
 
 Stream = tuple[bytes, int]
 """(originator id, version)"""
@@ -189,6 +187,10 @@ class LogTables(Protocol):
 
     def delete_documents(self, document_keys: Sequence[bytes]) -> None:
         """Delete documents."""
+        ...
+
+    def index(self) -> IndexTables:
+        """Give the index that is being built."""
         ...
 
 
@@ -402,8 +404,8 @@ class Failed(msgspec.Struct, array_like=True, frozen=True, tag="failed"):
     full: bool = False
 
 
-Request = AppendRequest | DocumentRequest | AdvanceRequest
-Outcome = Appended | Changed | DocumentsChanged | Advanced | Failed
+Request = AppendRequest | DocumentRequest | AdvanceRequest | IndexRequest
+Outcome = Appended | Changed | DocumentsChanged | Advanced | Indexed | Failed
 
 
 def write_group(tables: LogTables, requests: Sequence[Request]) -> list[Outcome]:
@@ -418,6 +420,8 @@ def write_group(tables: LogTables, requests: Sequence[Request]) -> list[Outcome]
             outcomes.append(write_documents(tables, request))
         elif isinstance(request, AdvanceRequest):
             outcomes.append(Advanced(tables.advance()))
+        else:
+            outcomes.append(write_index(tables.index(), request))
     return outcomes
 
 

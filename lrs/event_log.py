@@ -29,6 +29,7 @@ from lrs.appending import (
 )
 from lrs.errors import Busy, WriterGone
 from lrs.full_disk import disk_full
+from lrs.indexing import Indexed, IndexRequest
 from lrs.log_reader import Head, LogReader, StatementQuery
 from lrs.writer_process import OnGroup, OpenWriter, Writer, WriterProcess
 
@@ -158,6 +159,12 @@ class EventLog:
         """Change documents together, if they are still as the request says. Raises as `append`."""
         outcome = await self._send(request, 1)
         assert isinstance(outcome, (DocumentsChanged, Changed))
+        return outcome
+
+    async def index(self, request: IndexRequest) -> Indexed:
+        """Have a step of a new index done. Raises as `append`."""
+        outcome = await self._send(request, 1)
+        assert isinstance(outcome, Indexed)
         return outcome
 
     async def _send(self, request: Request, events: int) -> Outcome:

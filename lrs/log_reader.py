@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -58,6 +59,18 @@ class LogReader(Protocol):
 
         The head is read first, so no statement at or before it can be missing from the answer.
         """
+        ...
+
+    def run(self, text: str, parameters: tuple[Any, ...]) -> list[Row]:
+        """Run a query (`?` for parameters) in this thread's connection; give its rows."""
+        ...
+
+    def has_table(self, name: str) -> bool:
+        """Say whether there is a table of this name."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Have every query of this thread see one moment, for as long as the block lasts."""
         ...
 
     def close(self) -> None:
@@ -188,8 +201,18 @@ class SQLiteReader:
     def positions(self, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
         return _positions(self, query)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        self.run("BEGIN", ())
+        try:
+            yield
+        finally:
+            self.run("ROLLBACK", ())
+
+    def has_table(self, name: str) -> bool:
+        return bool(self.run("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)))
+
     def run(self, text: str, parameters: tuple[Any, ...]) -> list[Row]:
-        """Run a query in this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self._uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -230,8 +253,16 @@ class PostgresReader:
     def positions(self, query: StatementQuery) -> tuple[list[tuple[int, bool]], Head]:
         return _positions(self, query)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        with self._connection().transaction():
+            self._connection().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
+    def has_table(self, name: str) -> bool:
+        return self.run("SELECT to_regclass(?)", (name,)) != [(None,)]
+
     def run(self, text: str, parameters: tuple[Any, ...]) -> list[Row]:
-        """Run a query (`?` for parameters) in this thread's connection."""
         return self._execute(text.replace("?", "%s"), parameters)
 
     def _execute(self, text: str, parameters: tuple[Any, ...]) -> list[Row]:

@@ -8,31 +8,35 @@ import psycopg
 
 from consumers.feed import FeedEvent
 from lrs.errors import Busy
-from schemas.topics import PARTITIONS_DEFAULT, partition_of
+from projections.view_store import NO_PART
+from schemas.topics import partition_of
 
 CONNECT_S = 5
 
 
-def partitions_of_log(url: str) -> int:
-    """Give how many partitions the log of this database has; before a relay has ever run, how many it will have.
+def partitions_of_log(url: str) -> int | None:
+    """Give how many partitions the log of this database has, None before a relay has ever run.
 
     Blocks. Raises Busy.
     """
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S) as connection:
             if connection.execute("SELECT to_regclass('relay')").fetchone() == (None,):
-                return PARTITIONS_DEFAULT
+                return None
             found = connection.execute("SELECT cardinality(prevs) FROM relay").fetchone()
     except psycopg.OperationalError as error:
         raise Busy("the database does not answer") from error
-    return int(found[0]) if found else PARTITIONS_DEFAULT
+    return int(found[0]) if found else None
 
 
 def partitioning_of(url: str) -> Callable[[FeedEvent], int]:
-    """Give the function that says in which partition an event of this database's log is. Blocks. Raises Busy."""
+    """Give the function that says in which partition an event of this database's log is. Blocks. Raises Busy.
+
+    Before a relay has ever run no event is in any; partitions then begin where a view was built to.
+    """
     partitions = partitions_of_log(url)
 
     def of(event: FeedEvent) -> int:
-        return partition_of(event.record_key, partitions)
+        return NO_PART if partitions is None else partition_of(event.record_key, partitions)
 
     return of

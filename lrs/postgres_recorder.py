@@ -36,6 +36,7 @@ from lrs.appending import (
     next_revision,
     write_group,
 )
+from lrs.postgres_index import PostgresIndex
 from lrs.settling import settle
 from lrs.sql import script, split_script
 
@@ -255,11 +256,11 @@ class PostgresTables:
         self._cursor.execute("LOCK TABLE events IN EXCLUSIVE MODE", prepare=False)
 
     def now_us(self) -> int:
-        return int(self._rows(_HEAD)[0][2])
+        return int(self.rows(_HEAD)[0][2])
 
     def head(self) -> tuple[int, int, int]:
         """Give (position, stored µs, the server's clock's µs)."""
-        position, stored_us, now_us = self._rows(_HEAD)[0]
+        position, stored_us, now_us = self.rows(_HEAD)[0]
         return position, stored_us, now_us
 
     def look_up(self, streams: Sequence[Stream], people: Sequence[bytes], statements: Sequence[bytes]) -> LookedUp:
@@ -287,7 +288,7 @@ class PostgresTables:
         )
 
     def advance(self) -> int:
-        rows = self._rows(
+        rows = self.rows(
             "UPDATE log_head SET stored_us = greatest(stored_us, "
             "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint) RETURNING stored_us"
         )
@@ -295,13 +296,13 @@ class PostgresTables:
         return stored_us
 
     def person_states(self, people: Sequence[bytes]) -> list[PersonStateRow]:
-        return [(row[0], row[1], row[2]) for row in self._rows(_PERSON_STATES, list(people))]
+        return [(row[0], row[1], row[2]) for row in self.rows(_PERSON_STATES, list(people))]
 
     def referrers(self, targets: Sequence[bytes]) -> list[Referrer]:
-        return [(row[0], row[1].bytes, row[2]) for row in self._rows(_REFERRERS, list(targets))]
+        return [(row[0], row[1].bytes, row[2]) for row in self.rows(_REFERRERS, list(targets))]
 
     def known_statements(self, originator_ids: Sequence[bytes]) -> dict[bytes, KnownStatement]:
-        rows = self._rows(
+        rows = self.rows(
             "SELECT e.originator_id, s.position, s.terms, s.target, s.voids, s.voided, e.record_key "
             "FROM events e JOIN statement s ON s.position = e.position "
             "WHERE e.originator_version = 1 AND e.originator_id = ANY(%s)",
@@ -315,7 +316,7 @@ class PostgresTables:
 
     def _insert(self, rows: Rows, position: int, stored_us: int) -> None:
         columns = list(zip(*rows.events, strict=True))
-        self._run(
+        self.run(
             "INSERT INTO events (position, originator_id, originator_version, topic, record_key, stored_us, state) "
             "SELECT * FROM unnest(%s::bigint[], %b::uuid[], %s::bigint[], %b::text[], %b::bytea[], %s::bigint[], "
             "%b::bytea[])",
@@ -329,7 +330,7 @@ class PostgresTables:
         )
         if rows.statements:
             at, terms, people, targets, voids = zip(*rows.statements, strict=True)
-            self._run(
+            self.run(
                 "INSERT INTO statement (position, terms, people, target, voids) "
                 "SELECT * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[])",
                 BigInts.of(at),
@@ -338,38 +339,39 @@ class PostgresTables:
                 list(targets),
                 list(voids),
             )
-        self._insert_lists(rows.terms, rows.people)
+        self.insert_lists(rows.terms, rows.people)
         if rows.blobs:
-            self._run(
+            self.run(
                 "INSERT INTO blob (blob_id, position) SELECT * FROM unnest(%b::bytea[], %s::bigint[]) "
                 "ON CONFLICT DO NOTHING",
                 [one for one, _ in rows.blobs],
                 [one for _, one in rows.blobs],
             )
         if rows.voidings:
-            self._run(
+            self.run(
                 "INSERT INTO voiding (target, position) SELECT * FROM unnest(%b::bytea[], %s::bigint[]) "
                 "ON CONFLICT DO NOTHING",
                 [one for one, _ in rows.voidings],
                 [one for _, one in rows.voidings],
             )
         if rows.voided_positions:
-            self._run("UPDATE statement SET voided = 1 WHERE position = ANY(%s)", rows.voided_positions)
-        self._run("UPDATE log_head SET position = %s, stored_us = %s", position, stored_us)
+            self.run("UPDATE statement SET voided = 1 WHERE position = ANY(%s)", rows.voided_positions)
+        self.run("UPDATE log_head SET position = %s, stored_us = %s", position, stored_us)
         self._cursor.execute(f"NOTIFY {CHANNEL}", prepare=False)
 
     def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
-        return self._rows(
+        return self.rows(
             "SELECT position, terms, people FROM statement WHERE position > (SELECT settled FROM log_head) "
             "ORDER BY position LIMIT %s",
             limit,
         )
 
     def settle(self, terms: list[TermRow], people: list[tuple[bytes, int]], position: int) -> None:
-        self._insert_lists(terms, people)
-        self._run("UPDATE log_head SET settled = %s", position)
+        self.insert_lists(terms, people)
+        self.run("UPDATE log_head SET settled = %s", position)
 
-    def _insert_lists(self, packed_terms: list[TermRow], people: list[tuple[bytes, int]]) -> None:
+    def insert_lists(self, packed_terms: list[TermRow], people: list[tuple[bytes, int]], suffix: str = "") -> None:
+        """Write into the posting lists, or into those of the same name and this suffix; what is there stays."""
         # In the order of the lists, so that neighbours share a page.
         if packed_terms:
             pack = struct.Struct(">q").pack
@@ -379,8 +381,8 @@ class PostgresTables:
                 triples += [(packed[start : start + 8], position, origin) for start in range(0, len(packed), 8)]
             triples.sort()
             terms, positions, sources = zip(*triples, strict=True)
-            self._run(
-                "INSERT INTO term (term, position, source) "
+            self.run(
+                f"INSERT INTO term{suffix} (term, position, source) "
                 "SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING",
                 BigInts(terms),
                 BigInts(positions),
@@ -388,21 +390,21 @@ class PostgresTables:
             )
         if people:
             people = sorted(people)
-            self._run(
-                "INSERT INTO event_people (pseudonym, position) SELECT * FROM unnest(%b::bytea[], %s::bigint[]) "
-                "ON CONFLICT DO NOTHING",
+            self.run(
+                f"INSERT INTO event_people{suffix} (pseudonym, position) "
+                "SELECT * FROM unnest(%b::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING",
                 [one for one, _ in people],
                 BigInts.of([one for _, one in people]),
             )
 
     def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
-        rows = self._rows(
+        rows = self.rows(
             "SELECT document_key, revision FROM document WHERE document_key = ANY(%s)", list(document_keys)
         )
         return {bytes(row[0]): row[1] for row in rows}
 
     def put_document(self, put: DocumentPut, now_us: int) -> None:
-        self._run(
+        self.run(
             "INSERT INTO document (document_key, scope, wide_scope, owner, revision, updated_us, sealed) "
             "VALUES (%s,%s,%s,%s,%s,%s,%s) ON CONFLICT (document_key) DO UPDATE SET owner = excluded.owner, "
             "revision = excluded.revision, updated_us = excluded.updated_us, sealed = excluded.sealed",
@@ -416,13 +418,16 @@ class PostgresTables:
         )
 
     def delete_documents(self, document_keys: Sequence[bytes]) -> None:
-        self._run("DELETE FROM document WHERE document_key = ANY(%s)", list(document_keys))
+        self.run("DELETE FROM document WHERE document_key = ANY(%s)", list(document_keys))
 
-    def _run(self, text: str, *parameters: Any) -> None:
+    def index(self) -> PostgresIndex:
+        return PostgresIndex(self)
+
+    def run(self, text: str, *parameters: Any) -> None:
         self._cursor.execute(SQL(text), parameters, prepare=True)
 
-    def _rows(self, text: str, *parameters: Any) -> list[Any]:
-        self._run(text, *parameters)
+    def rows(self, text: str, *parameters: Any) -> list[Any]:
+        self.run(text, *parameters)
         return self._cursor.fetchall()
 
 

@@ -15,18 +15,16 @@ from consumers.feed import FeedEvent
 from lrs.appending import Appended, AppendRequest, Copied, IndexEntry, NewEvent
 from lrs.errors import Damaged
 from lrs.event_log import EventLog
+from lrs.indexing import people_of_parts
 from lrs.key_vault import KeyId, KeyVault
-from lrs.sealing import OpenedStatement, SealedStatement, key_of, open_statement
+from lrs.sealing import OpenedStatement, SealedStatement, open_statement
 from projections.statement_index import pack_terms, terms_of
 from schemas.actions import is_voiding
-from schemas.envelope import NOBODY, Algorithm, Part, Purpose, SealedPart
 from schemas.events import STATEMENT_RECORDED
 from schemas.people import Named, people_of
 
 RESTORED_AT_ONCE = 500
 """How many events go into the log in one transaction."""
-
-_NAMES_SOMEBODY = frozenset({Part.BODY, Part.WRAP, Part.PERSON, Part.COMPLETION})
 
 
 class LogRestorer:
@@ -48,7 +46,7 @@ class LogRestorer:
             if [event.position for event in piece] != list(positions):
                 raise Damaged("the copy has a gap, so the log cannot be restored from it")
             request = AppendRequest(
-                tuple(await self._events(piece)),
+                tuple(await self.read(piece)),
                 copied=Copied(piece[0].position, tuple([event.stored_us for event in piece])),
             )
             if not isinstance(await self._log.append(request), Appended):
@@ -56,7 +54,11 @@ class LogRestorer:
                     f"the log does not end before position {piece[0].position}, so it cannot be continued there"
                 )
 
-    async def _events(self, events: Sequence[FeedEvent]) -> list[NewEvent]:
+    async def read(self, events: Sequence[FeedEvent]) -> list[NewEvent]:
+        """Give events as they were appended: with whom they name and, of statements, what they are found by.
+
+        Raises Damaged when a part does not open with the key that its header names, and Busy.
+        """
         sealed = [SealedStatement.read(one.position, one.originator_id, one.stored_us, one.state) for one in events]
         statements = [one for one, event in zip(sealed, events, strict=True) if event.topic == STATEMENT_RECORDED]
         ciphers = await self._vault.for_opening({key for one in statements for key in one.key_ids()})
@@ -69,7 +71,7 @@ class LogRestorer:
             if event.topic == STATEMENT_RECORDED:
                 entry = IndexEntry(b"") if statement is None else self._entry(statement, owners)
             blobs = _blobs(statement) if statement is not None else ()
-            people = tuple(dict.fromkeys(_people(one.parts)))
+            people = tuple(people_of_parts(one.parts))
             made.append(
                 NewEvent(
                     event.originator_id, event.version, event.topic, event.record_key, event.state, people, entry, blobs
@@ -98,15 +100,6 @@ class LogRestorer:
         target = statement["object"]
         refers = blinding.statement(target["id"]) if target.get("objectType") == "StatementRef" else None
         return IndexEntry(terms, refers, refers if is_voiding(statement) else None)
-
-
-def _people(parts: Iterable[SealedPart]) -> Iterable[bytes]:
-    """Give the pseudonym of each person named, from the headers: also of those whose keys are gone."""
-    for part in parts:
-        header = part.header
-        is_persons = header.algorithm != Algorithm.CLEAR and header.purpose < Purpose.ACTIVITY
-        if is_persons and header.owner != NOBODY and (header.part in _NAMES_SOMEBODY):
-            yield key_of(part).owner
 
 
 def _blobs(opened: OpenedStatement) -> tuple[bytes, ...]:

@@ -31,8 +31,9 @@ from lrs.http.protocol import Runner
 from lrs.http.routes import xapi_routes
 from lrs.http.streams import setup_streams
 from lrs.metrics import Metrics
+from lrs.places import relay_position
 from lrs.view_process import ViewProcess, ViewsStatus
-from lrs.wiring import open_services, relay_position, view_process
+from lrs.wiring import open_services, view_process
 
 SHUTDOWN_S = 30.0
 BACKLOG_CONNECTIONS = 1_024

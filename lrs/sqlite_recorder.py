@@ -38,6 +38,7 @@ from lrs.appending import (
 )
 from lrs.settling import settle
 from lrs.sql import script, split_script
+from lrs.sqlite_index import SQLiteIndex
 from projections.statement_index import unpack_terms
 
 LOCK_TIMEOUT_S = 10
@@ -91,6 +92,14 @@ class SQLiteLogRecorder(SQLiteApplicationRecorder):
     ) -> None:
         self._clock = clock
         super().__init__(datastore, events_table_name="events")
+
+    def create_table(self) -> None:
+        """Make the tables; never touch those that are there, whose names a new index may have taken over."""
+        with self.datastore.transaction(commit=False) as c:
+            c.execute("SELECT 1 FROM sqlite_master WHERE name = 'log_head'")
+            if c.fetchone() is not None:
+                return
+        super().create_table()
 
     def construct_create_table_statements(self) -> list[str]:
         return split_script(script("log_sqlite"))
@@ -197,11 +206,11 @@ class SQLiteTables:
 
     def head(self) -> tuple[int, int, int]:
         """Give (position, stored µs, the clock's µs)."""
-        position, stored_us = self._rows("SELECT position, stored_us FROM log_head")[0]
+        position, stored_us = self.rows("SELECT position, stored_us FROM log_head")[0]
         return position, stored_us, self._clock()
 
     def look_up(self, streams: Sequence[Stream], people: Sequence[bytes], statements: Sequence[bytes]) -> LookedUp:
-        voidings = self._among("SELECT target FROM voiding WHERE target IN (??)", statements)
+        voidings = self.among("SELECT target FROM voiding WHERE target IN (??)", statements)
         return LookedUp(
             *self.head(),
             self._known_streams(streams),
@@ -212,7 +221,7 @@ class SQLiteTables:
 
     def advance(self) -> int:
         self._cursor.execute("UPDATE log_head SET stored_us = max(stored_us, ?)", (self._clock(),))
-        stored_us: int = self._rows("SELECT stored_us FROM log_head")[0][0]
+        stored_us: int = self.rows("SELECT stored_us FROM log_head")[0][0]
         return stored_us
 
     def _known_streams(self, streams: Sequence[Stream]) -> set[Stream]:
@@ -221,25 +230,25 @@ class SQLiteTables:
             versions.setdefault(version, []).append(originator_id)
         known: set[Stream] = set()
         for version, ids in versions.items():
-            found = self._among(
+            found = self.among(
                 "SELECT originator_id FROM events WHERE originator_version = ? AND originator_id IN (??)", ids, version
             )
             known.update((row[0], version) for row in found)
         return known
 
     def person_states(self, people: Sequence[bytes]) -> list[PersonStateRow]:
-        rows = self._among("SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym IN (??)", people)
+        rows = self.among("SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym IN (??)", people)
         return [tuple(row) for row in rows]
 
     def referrers(self, targets: Sequence[bytes]) -> list[Referrer]:
-        rows = self._among("SELECT position, target FROM statement WHERE target IN (??)", targets)
+        rows = self.among("SELECT position, target FROM statement WHERE target IN (??)", targets)
         return [
-            (row[0], self._rows("SELECT originator_id FROM events WHERE position = ?", row[0])[0][0], row[1])
+            (row[0], self.rows("SELECT originator_id FROM events WHERE position = ?", row[0])[0][0], row[1])
             for row in rows
         ]
 
     def known_statements(self, originator_ids: Sequence[bytes]) -> dict[bytes, KnownStatement]:
-        rows = self._among(
+        rows = self.among(
             "SELECT e.originator_id, s.position, s.terms, s.target, s.voids, s.voided, e.record_key "
             "FROM events e JOIN statement s ON s.position = e.position "
             "WHERE e.originator_version = 1 AND e.originator_id IN (??)",
@@ -256,7 +265,7 @@ class SQLiteTables:
         )
         if rows.statements:
             many("INSERT INTO statement (position, terms, people, target, voids) VALUES (?,?,?,?,?)", rows.statements)
-        self._insert_lists(rows.terms, rows.people)
+        self.insert_lists(rows.terms, rows.people)
         if rows.blobs:
             many("INSERT OR IGNORE INTO blob (blob_id, position) VALUES (?,?)", rows.blobs)
         if rows.voidings:
@@ -266,32 +275,31 @@ class SQLiteTables:
         self._cursor.execute("UPDATE log_head SET position = ?, stored_us = ?", (position, stored_us))
 
     def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
-        return self._rows(
+        return self.rows(
             "SELECT position, terms, people FROM statement WHERE position > (SELECT settled FROM log_head) "
             "ORDER BY position LIMIT ?",
             limit,
         )
 
     def settle(self, terms: list[TermRow], people: list[tuple[bytes, int]], position: int) -> None:
-        self._insert_lists(terms, people)
+        self.insert_lists(terms, people)
         self._cursor.execute("UPDATE log_head SET settled = ?", (position,))
 
-    def _insert_lists(self, packed_terms: list[TermRow], people: list[tuple[bytes, int]]) -> None:
+    def insert_lists(self, packed_terms: list[TermRow], people: list[tuple[bytes, int]], suffix: str = "") -> None:
+        """Write into the posting lists, or into those of the same name and this suffix; what is there stays."""
         # In the order of the lists, so that neighbours share a page.
         if packed_terms:
             terms = [(term, at, source) for packed, at, source in packed_terms for term in unpack_terms(packed)]
             self._cursor.executemany(
-                "INSERT OR IGNORE INTO term (term, position, source) VALUES (?,?,?)", sorted(terms)
+                f"INSERT OR IGNORE INTO term{suffix} (term, position, source) VALUES (?,?,?)", sorted(terms)
             )
         if people:
             self._cursor.executemany(
-                "INSERT OR IGNORE INTO event_people (pseudonym, position) VALUES (?,?)", sorted(people)
+                f"INSERT OR IGNORE INTO event_people{suffix} (pseudonym, position) VALUES (?,?)", sorted(people)
             )
 
     def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
-        return dict(
-            self._among("SELECT document_key, revision FROM document WHERE document_key IN (??)", document_keys)
-        )
+        return dict(self.among("SELECT document_key, revision FROM document WHERE document_key IN (??)", document_keys))
 
     def put_document(self, put: DocumentPut, now_us: int) -> None:
         self._cursor.execute(
@@ -304,19 +312,27 @@ class SQLiteTables:
     def delete_documents(self, document_keys: Sequence[bytes]) -> None:
         self._cursor.executemany("DELETE FROM document WHERE document_key = ?", [(one,) for one in document_keys])
 
-    def _rows(self, text: str, *parameters: Any) -> list[Any]:
+    def index(self) -> SQLiteIndex:
+        return SQLiteIndex(self)
+
+    def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run SQL for each of many rows."""
+        self._cursor.executemany(text, rows)
+
+    def rows(self, text: str, *parameters: Any) -> list[Any]:
+        """Run SQL; give its rows."""
         self._cursor.execute(text, parameters)
         rows: list[Any] = self._cursor.fetchall()
         return rows
 
-    def _among(self, text: str, items: Sequence[Any], *parameters: Any) -> list[Any]:
+    def among(self, text: str, items: Sequence[Any], *parameters: Any) -> list[Any]:
         """Run a query whose `??` is a list. Lists are filled up to a power of two, so that few texts are prepared."""
         found: list[Any] = []
         for start in range(0, len(items), LIST_ITEMS_MAX):
             piece = list(items[start : start + LIST_ITEMS_MAX])
             size = 1 << (len(piece) - 1).bit_length()
             piece += [piece[0]] * (size - len(piece))
-            found += self._rows(text.replace("??", ",".join("?" * size)), *parameters, *piece)
+            found += self.rows(text.replace("??", ",".join("?" * size)), *parameters, *piece)
         return [tuple(row) for row in found]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,8 +14,11 @@ from typing import Any, Protocol
 import psycopg
 
 from lrs.errors import Busy
+from lrs.index_reader import read_status as read_build
 from lrs.log_reader import LogReader
-from projections.view_store import Generation, Place, ViewStore
+from projections.statement_index import NAME as INDEX
+from projections.statement_index import VERSION as INDEX_VERSION
+from projections.view_store import BUILDING, SERVING, Generation, Place, ViewStore, own_places
 
 CONNECT_S = 5
 _MICROSECONDS = 1_000_000
@@ -117,12 +119,22 @@ async def read_status(log: Log, store: ViewStore, relay: RelayPosition | None = 
             one.state,
             max((place.position for place in places.values()), default=0),
             *lag(reached[one]),
-            dead[one.name, one.number],
+            dead.get((one.name, one.number), 0),
             places,
         )
         for one, places in found
     ]
     return Status(position, stored_us, tuple(views), None if copied is None else RelayStatus(copied, *lag(copied)))
+
+
+def read_index_status(reader: LogReader, head: int) -> list[ViewStatus]:
+    """Give how the statement index is, which is never behind, and how a new one is that is being built. Blocks."""
+    serving, building = read_build(reader)
+    found = [ViewStatus(INDEX, serving, INDEX_VERSION, SERVING, head, 0, 0.0, 0)]
+    if building is not None:
+        behind = max(0, head - building)
+        found.append(ViewStatus(INDEX, serving + 1, INDEX_VERSION, BUILDING, building, behind, 0.0, 0))
+    return found
 
 
 def read_relay_position(url: str) -> int | None:
@@ -137,9 +149,8 @@ def read_relay_position(url: str) -> int | None:
     return int(found[0]) if found else None
 
 
-def _views(store: ViewStore) -> tuple[list[tuple[Generation, dict[int, Place]]], Counter[tuple[str, int]]]:
-    found = [(one, store.places(one)) for one in store.generations()]
-    return found, Counter((one.name, one.generation) for one in store.dead_letters())
+def _views(store: ViewStore) -> tuple[list[tuple[Generation, dict[int, Place]]], dict[tuple[str, int], int]]:
+    return [(one, own_places(store.places(one))) for one in store.generations()], store.dead_letter_counts()
 
 
 def _reached(places: Mapping[int, Place]) -> int:

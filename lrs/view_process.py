@@ -221,7 +221,7 @@ class LentWriter:
 async def compute(channel: socket.socket, place: ProcessPlace) -> None:
     """Compute the views until the server has ended."""
     from lrs.config import Settings  # noqa: PLC0415  (the server needs neither of these from here)
-    from lrs.wiring import computing_views  # noqa: PLC0415
+    from lrs.places import computing_views  # noqa: PLC0415
 
     commands: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {}
     begun = asyncio.Event()

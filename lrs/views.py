@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from consumers.completion_stream import NAME as STREAM
-from consumers.completion_stream import Sequencer
+from consumers.completion_stream import CompletionStream, Sequencer
 from consumers.consumer import Consumer, LogFeed, rebuild
-from consumers.dead_letters import redrive
+from consumers.dead_letters import drop, event_of, redrive
 from consumers.feed import FeedEvent
 from lrs.completions import Completions
-from lrs.errors import Busy, Conflict, NotFound
+from lrs.errors import Busy, Conflict, Misconfigured, NotFound
 from lrs.event_log import EventLog
+from lrs.index_builder import IndexBuilder
 from projections.course_report import CourseReport, CourseSummary
 from projections.courses import CourseReader, Head
+from projections.progress import NAME as PROGRESS
 from projections.progress import Progress
 from projections.projection import Opener, Projection
-from projections.readings import READINGS, source_of
+from projections.readings import COMPLETIONS, READINGS, source_of
+from projections.statement_index import NAME as INDEX
 from projections.view_store import SERVING, Behind, DeadLetter, Overtaken, StoreBusy, ViewStore
 
 CONSUMER_THREADS_MAX = 2
@@ -33,6 +37,8 @@ PROJECTIONS: tuple[Projection, ...] = (Progress(),)
 """Every projection that a consumer computes; `enrolments` and `completions` are readings of `progress`.
 
 `statement_index` is computed in the append's own transaction."""
+WITH_VIEW: dict[str, tuple[str, ...]] = {COMPLETIONS: (STREAM,)}
+"""What is computed together with a view: whoever computes completions tells institutions of them."""
 
 log = logging.getLogger("griffel.views")
 T = TypeVar("T")
@@ -43,15 +49,26 @@ def projection_named(name: str) -> Projection:
     for one in PROJECTIONS:
         if one.name == source_of(name):
             return one
-    names = ", ".join([*(one.name for one in PROJECTIONS), *READINGS])
-    raise NotFound(f"there is no view {name} that consumers compute; there are: {names}")
+    names = ", ".join([*(one.name for one in PROJECTIONS), *READINGS, INDEX])
+    raise NotFound(f"there is no view {name}; there are: {names}")
+
+
+def consumers_of(names: Iterable[str]) -> list[str]:
+    """Give the consumers that compute views of these names. Raises NotFound, and Misconfigured where none is needed."""
+    found = [one for name in names if name != INDEX for one in (source_of(name), *WITH_VIEW.get(name, ()))]
+    if not found:
+        raise Misconfigured(f"the view {INDEX} is written with each statement, so it needs no consumer")
+    for one in found:
+        if one != STREAM:
+            projection_named(one)
+    return list(dict.fromkeys(found))
 
 
 class Courses:
     """projections.courses.CourseReader with this program's errors."""
 
-    def __init__(self, store: ViewStore, head: Head | None = None) -> None:
-        self._reader = CourseReader(store, head)
+    def __init__(self, store: ViewStore, opener: Opener, head: Head | None = None) -> None:
+        self._reader = CourseReader(store, opener, head)
 
     async def courses(self) -> list[CourseSummary]:
         """Give every course. Raises Busy."""
@@ -89,14 +106,16 @@ class Views:
         opener: Opener,
         log: EventLog,
         completions: Completions,
+        index: IndexBuilder,
         *,
         partitioning: Callable[[], Callable[[FeedEvent], int]] | None = None,
         projections: Sequence[Projection] = PROJECTIONS,
     ) -> None:
         self.store = store
         self.opener = opener
-        self.courses = Courses(store, log.head)
+        self.courses = Courses(store, opener, log.head)
         self.completions = completions
+        self._index = index
         self.consumers: list[Consumer] = []
         self._log = log
         self._partitioning = partitioning
@@ -120,19 +139,16 @@ class Views:
 
     def consumer_named(self, name: str) -> Consumer:
         """Make the consumer of this name. Raises NotFound."""
-        if name == STREAM:
-            return self.sequencer()
-        for one in self._projections:
-            if one.name == source_of(name):
-                return self.consumer(one)
-        names = ", ".join([*(one.name for one in self._projections), *READINGS, STREAM])
-        raise NotFound(f"there is no view {name}; there are: {names}")
+        return self.sequencer() if name == STREAM else self.consumer(projection_named(name))
 
     def sequencer(self) -> Sequencer:
         """Make the consumer that numbers completions, in this process; its partitions are the caller's to give."""
-        made = Sequencer(self.completions, self.store, self.opener, self._threads)
+        made = self._sequencer()
         self.consumers.append(made)
         return made
+
+    def _sequencer(self) -> Sequencer:
+        return Sequencer(self.completions, self.store, self.opener, self._threads)
 
     async def stop(self) -> None:
         """Stop what moves the views, let batches under way finish, and close the store."""
@@ -147,6 +163,9 @@ class Views:
 
     async def rebuild(self, name: str, tell: Callable[[int], None]) -> None:
         """Build a view anew beside the one that serves and let it serve. Raises NotFound, Conflict, Busy."""
+        if name == INDEX:
+            await self._index.rebuild(tell)
+            return
         projection = projection_named(name)
         partition_of = await asyncio.to_thread(self._partitioning) if self._partitioning is not None else None
         try:
@@ -181,7 +200,8 @@ class Views:
 
     def begin_rebuild(self, name: str) -> None:
         """Begin to build a view anew, in the background. Raises NotFound, and Conflict while one is under way."""
-        projection_named(name)
+        if name != INDEX:
+            projection_named(name)
         under_way = self._rebuilding.get(name)
         if under_way is not None and not under_way.done():
             raise Conflict(f"the view {name} is being built anew already")
@@ -233,9 +253,40 @@ class Views:
         if missing:
             raise NotFound(f"there is no dead letter {min(missing)}")
         chosen = [letter for letter in letters if not numbers or letter.number in numbers]
-        return [{"number": letter.number, "error": await self._redrive(letter)} for letter in chosen]
+        # What follows from a view comes after the view.
+        chosen.sort(key=lambda letter: (letter.name == STREAM, letter.number))
+        errors = {letter.number: await self._redrive(letter) for letter in chosen}
+        return [{"number": number, "error": error} for number, error in sorted(errors.items())]
 
     async def _redrive(self, letter: DeadLetter) -> str:
+        if letter.name == STREAM:
+            return await self._compare_again(letter)
+        error = await self._apply_again(letter)
+        if letter.name == PROGRESS and not error:
+            mine = await asyncio.to_thread(self.store.dead_letters, STREAM)
+            for one in mine:
+                if one.position == letter.position:
+                    error = error or await self._compare_again(one)
+        return error
+
+    async def _compare_again(self, letter: DeadLetter) -> str:
+        """Have the completion stream look at a dead letter's event once more; say what that failed with."""
+        generation = await asyncio.to_thread(self.store.target, CompletionStream())
+        try:
+            if any(
+                one.position == letter.position for one in await asyncio.to_thread(self.store.dead_letters, PROGRESS)
+            ):
+                return "ViewFirst"
+            await self._sequencer().compare_again(letter.partition, event_of(letter))
+            for _ in range(OVERTAKEN_TRIES_MAX):
+                with contextlib.suppress(Overtaken):
+                    await asyncio.to_thread(drop, letter, generation, self.store)
+                    return ""
+        except Exception as error:  # noqa: BLE001  the letter stays, and whoever asked is told why
+            return type(error).__name__
+        return Overtaken.__name__
+
+    async def _apply_again(self, letter: DeadLetter) -> str:
         loop = asyncio.get_running_loop()
 
         def voided(originator_id: bytes) -> bool:
@@ -245,9 +296,14 @@ class Views:
         projection = projection_named(letter.name)
 
         def work() -> None:
+            then = None
+            if letter.name == PROGRESS:
+                # Kept until the stream has looked at it, whatever happens between.
+                stream = self.store.target(CompletionStream())
+                then = letter._replace(name=STREAM, generation=stream.number)
             for generation in self.store.generations(letter.name):
                 if generation.number == letter.generation:
-                    redrive(letter, generation, projection, self.store, self.opener, voided=voided)
+                    redrive(letter, generation, projection, self.store, self.opener, voided=voided, then=then)
 
         for _ in range(OVERTAKEN_TRIES_MAX):
             try:

@@ -33,6 +33,7 @@ from lrs.appending import (
 )
 from lrs.full_disk import is_full
 from lrs.garbage import spare_the_collector
+from lrs.indexing import IndexRequest
 from lrs.settling import SETTLE_STATEMENTS_MAX, SETTLE_STATEMENTS_MIN
 
 GROUP_EVENTS_MAX = 2_000
@@ -138,14 +139,21 @@ def _settle(recorder: LogRecorder) -> int:
 
 
 def _next_group(waiting: list[tuple[int, Request]]) -> list[tuple[int, Request]]:
-    """Take requests off the front until the group is full; at least one."""
+    """Take requests off the front until the group is full; at least one.
+
+    A step of a new index goes alone: what it fails with is nobody else's.
+    """
     events = taken = 0
     for _, request in waiting:
+        if taken and isinstance(request, IndexRequest):
+            break
         size = len(request.events) if isinstance(request, AppendRequest) else 1
         if taken and events + size > GROUP_EVENTS_MAX:
             break
         events += size
         taken += 1
+        if isinstance(request, IndexRequest):
+            break
     group = waiting[:taken]
     del waiting[:taken]
     return group

@@ -207,27 +207,24 @@ def new_standing(course: str, registration: str | None) -> Json:
 def fold(start: Json, facts: Iterable[tuple[bytes, Json]]) -> Json | None:
     """Give the standing that facts come to, each with its statement's originator id; None where there are none."""
     standing = new_standing(start["course"], start["registration"])
-    facts = list(facts)
-    asides = sorted({one["session"] for _, one in facts if "mode" in one and "session" in one})
-    if asides:
-        standing["asides"] = asides
+    facts = sorted(facts, key=lambda one: needs_refold(one[1]), reverse=True)
     for statement, fact in facts:
         take(standing, statement, fact)
     return standing if facts else None
 
 
 def needs_refold(fact: Json) -> bool:
-    """Say whether a new fact changes what others mean: a session that was only for looking (cmi5 10.2.2)."""
+    """Say whether a fact changes what others mean: a session that was only for looking (cmi5 10.2.2).
+
+    Such facts are taken before the others.
+    """
     return "mode" in fact
 
 
 def take(standing: Json, statement: bytes, fact: Json) -> None:
     """Take one fact into a standing."""
     at, kind = fact["at"], fact["kind"]
-    if kind not in BY_STAFF and "by_staff" not in fact:
-        _latest(standing, "seen", at)
-    if "cmi5" in fact:
-        standing["cmi5"] = True
+    _take_around(standing, fact)
     unit = fact.get("unit")
     place = standing if unit is None else standing["units"].setdefault(unit, {})
     if kind == OTHER and "progress" not in fact:
@@ -251,6 +248,17 @@ def take(standing: Json, statement: bytes, fact: Json) -> None:
         _latest(place, kind, at)
 
 
+def _take_around(standing: Json, fact: Json) -> None:
+    """Take what a fact says whatever it is about."""
+    _latest(standing, "last", fact["at"])
+    if fact["kind"] not in BY_STAFF and "by_staff" not in fact:
+        _latest(standing, "seen", fact["at"])
+    if "cmi5" in fact:
+        standing["cmi5"] = True
+    if "mode" in fact and "session" in fact:
+        standing["asides"] = sorted({*standing.get("asides", ()), fact["session"]})
+
+
 def _latest(place: Json, name: str, value: Any) -> None:
     known = place.get(name)
     if known is None or _order(value) > _order(known):
@@ -268,13 +276,48 @@ def _earliest(place: Json, name: str, at: int) -> None:
         place[name] = at
 
 
+def merge(standings: Iterable[Json]) -> Json:
+    """Give the one standing in a course that a learner's standings under several registrations come to.
+
+    What was said without a registration belongs to the registration that was heard of last, and with it decides; of
+    registrations before that one only the enrolment counts (the latest statement about it, whichever it was under).
+    """
+    known = list(standings)
+    newest = max(known, key=lambda one: (one["registration"] is not None, one["last"], one["registration"] or ""))
+    merged = new_standing(newest["course"], newest["registration"])
+    for one in known:
+        _latest(merged, "last", one["last"])
+        for name in ("enrolled", "unenrolled"):
+            if name in one:
+                _latest(merged, name, one[name])
+        if one is newest or one["registration"] is None:
+            _merge_place(merged, one)
+            merged["cmi5"] = merged["cmi5"] or one["cmi5"]
+            if "seen" in one:
+                _latest(merged, "seen", one["seen"])
+            for unit, place in one["units"].items():
+                _merge_place(merged["units"].setdefault(unit, {}), place)
+    return merged
+
+
+def _merge_place(into: Json, place: Json) -> None:
+    for name in ("launched", "completed", "first_passed", "waived", "satisfied"):
+        if name in place:
+            _earliest(into, name, place[name])
+    for name in ("rule", "passed", "failed"):
+        if name in place:
+            _latest(into, name, place[name])
+    if place.get("progress", 0) > into.get("progress", 0):
+        into["progress"] = place["progress"]
+
+
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def met_at(unit: Json) -> int | None:
     """Give when moveOn of a unit was met (cmi5 13.1.4), None where it is not, or where no rule is known."""
     completed, passed, launched = unit.get("completed"), unit.get("first_passed"), unit.get("launched")
-    rule = unit["rule"][2] if "rule" in unit else None
+    rule = rule_of(unit)
     if rule == "Completed":
         met = completed
     elif rule == "Passed":
@@ -286,6 +329,11 @@ def met_at(unit: Json) -> int | None:
     else:
         met = launched if rule == "NotApplicable" else None
     return _first(met, unit.get("waived"))
+
+
+def rule_of(unit: Json) -> str | None:
+    """Give the moveOn rule of a unit, as it was launched last."""
+    return unit["rule"][2] if "rule" in unit else None
 
 
 def unit_standing(unit: Json, *, cmi5: bool) -> UnitStanding:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from projections.course_report import CourseReport, CourseSummary
-from projections.course_rules import Json, completed_us, is_enrolled, learner_standing
-from projections.progress import NAME, STANDING, units_of
+from projections.course_rules import Json, learner_standing
+from projections.progress import NAME, STANDING, Progress, counted, standing_of, units_of
+from projections.projection import Opener
 from projections.view_store import Place, StoredView, ViewStore
 
 CHANGE_POLL_S = 0.25
@@ -22,8 +23,9 @@ Head = Callable[[], Awaitable[tuple[int, int]]]
 class CourseReader:
     """Reads courses from what serves. `head` says how far the log is, where the reader can reach it."""
 
-    def __init__(self, store: ViewStore, head: Head | None = None) -> None:
+    def __init__(self, store: ViewStore, opener: Opener, head: Head | None = None) -> None:
         self._store = store
+        self._opener = opener
         self._head = head
         self._summaries: tuple[Mapping[int, Place], list[CourseSummary]] = ({}, [])
 
@@ -67,30 +69,41 @@ class CourseReader:
             return {} if read is None else read[1]
 
     def _list(self) -> list[CourseSummary]:
-        with self._store.reading(NAME) as read:
+        with self._store.reading(NAME, Progress.version) as read:
             if read is None:
                 return []
             view, places = read
             known, summaries = self._summaries
             if places != known:
-                summaries = [one for course in view.distinct(STANDING, "course") if (one := _summary(view, course))]
+                summaries = [
+                    one for course in view.distinct(STANDING, "course") if (one := self._summary(view, course))
+                ]
                 summaries.sort(key=lambda one: one.activity_id)
                 self._summaries = (places, summaries)
             return list(summaries)
 
+    def _summary(self, view: StoredView, course: bytes) -> CourseSummary | None:
+        """Give a course with its counts; only its name is opened."""
+        row = view.first(STANDING, course=course)
+        if row is None:
+            return None
+        activity_id = row.content["course"]
+        enrolled, completed = counted(view.counts(STANDING, course), activity_id, self._opener)
+        return CourseSummary(course.hex(), activity_id, enrolled, completed)
+
     def _report(self, course: bytes, head: tuple[int, int]) -> CourseReport | None:
-        with self._store.reading(NAME) as read:
+        with self._store.reading(NAME, Progress.version) as read:
             if read is None:
                 return None
             view, places = read
-            standings = list(_standings(view, course))
-            if not standings:
+            rows = list(_rows(view, course))
+            if not rows:
                 return None
-            units = units_of([standing for _, standing in standings])
-            learners = [learner_standing(learner, standing, units) for learner, standing in standings]
+            units = units_of([row for _, row in rows])
+            learners = [learner_standing(learner, standing_of(row), units) for learner, row in rows]
         return CourseReport(
             id=course.hex(),
-            activity_id=standings[0][1]["course"],
+            activity_id=rows[0][1]["course"],
             modules=units,
             learners=tuple(learners),
             data_through_us=through_us(places, head),
@@ -112,17 +125,7 @@ def through_us(places: Mapping[int, Place], head: tuple[int, int]) -> int:
     return max(stored_us, slowest_us) if caught_up and position else slowest_us
 
 
-def _standings(view: StoredView, course: bytes) -> Iterable[tuple[bytes, Json]]:
+def _rows(view: StoredView, course: bytes) -> Iterable[tuple[bytes, Json]]:
     for page in view.pages(STANDING, course=course):
         for row in page:
             yield row.key[1], row.content
-
-
-def _summary(view: StoredView, course: bytes) -> CourseSummary | None:
-    standings = [standing for _, standing in _standings(view, course)]
-    if not standings:
-        return None
-    units = units_of(standings)
-    enrolled = [standing for standing in standings if is_enrolled(standing)]
-    completed = sum(completed_us(standing, units) is not None for standing in enrolled)
-    return CourseSummary(course.hex(), standings[0]["course"], len(enrolled), completed)

@@ -127,6 +127,7 @@ class PostgresViews(SqlViewStore):
 
     def _create_table(self, session: Session, name: str, table: Table) -> None:
         columns = [f"{one} bytea NOT NULL" for one in table.key] + [f"{one} bytea" for one in table.columns]
+        columns += ["labels bytea NOT NULL"] * table.counted
         session.rows(
             f"CREATE TABLE {name} ({', '.join(columns)}, sealed bytea NOT NULL, PRIMARY KEY ({', '.join(table.key)}))"
         )
@@ -134,6 +135,12 @@ class PostgresViews(SqlViewStore):
         session.rows(f"ALTER TABLE {name} ALTER COLUMN sealed SET STORAGE EXTERNAL")
         for at, index in enumerate(table.indexes):
             session.rows(f"CREATE INDEX {name}_{at} ON {name} ({', '.join(index)})")
+
+    def _create_counts(self, session: Session, name: str) -> None:
+        session.rows(
+            f"CREATE TABLE {name} (grp bytea NOT NULL, label bytea NOT NULL, part bigint NOT NULL, "
+            "rows bigint NOT NULL, PRIMARY KEY (grp, label, part)) WITH (fillfactor = 50)"
+        )
 
     def close(self) -> None:
         with self._idle_lock:
@@ -173,6 +180,14 @@ class _PostgresSession:
         wanted = f"{_unnest(len(key))} AS k({', '.join(key)})"
         same = " AND ".join(f"t.{one} = k.{one}" for one in key)
         self._over(f"DELETE FROM {table} t USING {wanted} WHERE {same}", keys)  # noqa: S608  our own words
+
+    def add_many(self, table: str, rows: Sequence[tuple[bytes, bytes, int, int]]) -> None:
+        self._over(
+            f"INSERT INTO {table} AS known (grp, label, part, rows) "  # noqa: S608  our own words
+            "SELECT * FROM unnest(%b::bytea[], %b::bytea[], %b::bigint[], %b::bigint[]) "
+            "ON CONFLICT (grp, label, part) DO UPDATE SET rows = known.rows + excluded.rows",
+            sorted(rows),
+        )
 
     def _over(self, text: str, rows: Sequence[SqlRow]) -> list[SqlRow]:
         """Run a statement over columns of values, sent as binary arrays."""

@@ -1,28 +1,44 @@
 """The view `progress`: where each learner stands in each course; enrolments and completions are read from it too.
 
-Two tables. `fact` holds what each statement says about a course, so that a voided one can be taken out again;
-`standing` what the facts of a learner under one registration come to (projections/course_rules.py). Both are of one
-learner alone, so learners' events may interleave as they like.
+Two tables. `fact` holds what each statement says about a course, so that what is voided can be taken out again: then
+the standing is folded anew from the facts that are left; otherwise a new fact is taken into the standing that is there.
+Both come to the same, in any order and in any batches (projections/course_rules.py). `standing` has one row for each
+learner in a course, with what the facts under each registration come to. Rows are of one learner alone, so learners'
+events may interleave as they like. They are counted by what they mean for the course (who is enrolled, who has
+completed it, which units it has), so that the list of courses opens none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from projections.course_rules import CourseFact, Json, fact_of, fold, needs_refold, new_standing, take
-from projections.projection import Key, KeyRef, OpenedEvent, Opener, Row, Table, View
+from projections.course_rules import (
+    CourseFact,
+    Json,
+    fact_of,
+    is_enrolled,
+    merge,
+    met_at,
+    needs_refold,
+    new_standing,
+    take,
+)
+from projections.projection import LABEL_BYTES, Key, KeyRef, OpenedEvent, Opener, Row, Table, View
 from schemas.events import STATEMENT_RECORDED, STATEMENT_VOIDED
 
 NAME = "progress"
 FACT = Table("fact", ("learner", "course", "registration", "statement"))
-STANDING = Table("standing", ("course", "learner", "registration"), indexes=(("learner",),))
+STANDING = Table("standing", ("course", "learner"), indexes=(("learner",),), counted=True)
+_STAGE, _UNIT = b"\0", b"\1"
+"""The first byte of a label: who is enrolled and how far, and which units somebody has touched."""
+_COMPLETED, _UNDER_WAY = "completed", "under way"
 
 
 class Progress:
     """The projection."""
 
     name = NAME
-    version = 1
+    version = 2
     tables: tuple[Table, ...] = (FACT, STANDING)
     topics: frozenset[str] = frozenset({STATEMENT_RECORDED, STATEMENT_VOIDED})
 
@@ -95,38 +111,96 @@ class _Batch:
         self._view.delete(STANDING, gone)
 
     def _standing(self, key: Key, known: Row | None, facts: list[tuple[Row, CourseFact]]) -> Row | None:
-        """Give a standing with its new facts, or folded anew; None where nothing is left of it."""
-        start, seal_with = (known.content, known.seal_with) if known is not None else (None, None)
-        if start is None:
-            if not facts:
-                return None
-            _, first = facts[0]
-            start = new_standing(first.course, first.registration)
+        """Give a row with its new facts, or folded anew; None where nothing is left of it."""
+        content, keys = (known.content, [known.seal_with]) if known is not None else (None, [])
         if key in self._refold:
-            course, learner, registration = key
-            rows = self._view.find(FACT, learner=learner, course=course, registration=registration)
-            folded = fold(start, ((row.key[3], row.content) for row in rows))
-            return None if folded is None else Row(key, folded, max((row.seal_with for row in rows), key=_newest))
+            facts = self._all_facts(key, content, facts)
+            content, keys = None, []
         for row, fact in facts:
-            take(start, row.key[3], fact.content)
-            seal_with = row.seal_with if seal_with is None else max(seal_with, row.seal_with, key=_newest)
-        assert seal_with is not None
-        return Row(key, start, seal_with)
+            if content is None:
+                content = {"course": fact.course, "registrations": {}}
+            mine = content["registrations"].setdefault(fact.registration, new_standing(fact.course, fact.registration))
+            take(mine, row.key[3], fact.content)
+            keys.append(row.seal_with)
+        if content is None:
+            return None
+        return Row(key, content, max(keys, key=_newest), labels=_labels(content, self._opener))
+
+    def _all_facts(
+        self, key: Key, known: Json | None, new: list[tuple[Row, CourseFact]]
+    ) -> list[tuple[Row, CourseFact]]:
+        """Give every fact of a row, in the order in which they are folded."""
+        course = known["course"] if known is not None else new[0][1].course if new else None
+        if course is None:
+            return []
+        texts = [fact.registration for _, fact in new]
+        if known is not None:
+            texts += known["registrations"]
+        named = {self._opener.blind("registration", text): text for text in texts}
+        rows = [row for row in self._view.find(FACT, course=key[0], learner=key[1]) if row.key[2] in named]
+        rows.sort(key=lambda row: needs_refold(row.content), reverse=True)
+        return [(row, CourseFact(course, named[row.key[2]], row.content)) for row in rows]
 
 
 def _standing_key(fact: Key) -> Key:
-    learner, course, registration, _ = fact
-    return course, learner, registration
+    learner, course, _, _ = fact
+    return course, learner
 
 
 def _newest(key: KeyRef) -> tuple[int, int]:
     return key.year, key.version
 
 
-def units_of(standings: Sequence[Json]) -> tuple[str, ...]:
+def _labels(row: Json, opener: Opener) -> frozenset[bytes]:
+    """Give how far someone who is enrolled is, and the units that a learner has touched, enrolled or not."""
+    course = row["course"]
+    labels = {_label(opener, _UNIT, course, unit) for unit in _touched(row)}
+    merged = standing_of(row)
+    if is_enrolled(merged):
+        labels.add(_label(opener, _STAGE, course, _stage(merged)))
+    return frozenset(labels)
+
+
+# ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def standing_of(row: Json) -> Json:
+    """Give the one standing that a learner's row comes to."""
+    return merge(row["registrations"].values())
+
+
+def units_of(rows: Iterable[Json]) -> tuple[str, ...]:
     """Give the units of a course: whatever anybody has touched, in the order in which a person would count them."""
-    units = {unit for standing in standings for unit in standing["units"]}
-    return tuple(sorted(units, key=_counted))
+    return tuple(sorted({unit for row in rows for unit in _touched(row)}, key=_counted))
+
+
+def counted(labels: Mapping[bytes, int], course: str, opener: Opener) -> tuple[int, int]:
+    """Give how many are enrolled in a course and how many of them have completed it, from its labels.
+
+    A cmi5 course is completed by whoever met moveOn in every unit that anybody has touched.
+    """
+    units = sum(label[:1] == _UNIT for label in labels)
+    enrolled = sum(rows for label, rows in labels.items() if label[:1] == _STAGE)
+    done = [_COMPLETED, *([_met(units)] if units else [])]
+    return enrolled, sum(labels.get(_label(opener, _STAGE, course, one), 0) for one in done)
+
+
+def _stage(standing: Json) -> str:
+    if standing["cmi5"]:
+        return _met(sum(met_at(unit) is not None for unit in standing["units"].values()))
+    return _COMPLETED if "completed" in standing else _UNDER_WAY
+
+
+def _met(units: int) -> str:
+    return f"met {units}"
+
+
+def _label(opener: Opener, kind: bytes, course: str, text: str) -> bytes:
+    return kind + opener.blind("label", course, text)[: LABEL_BYTES - 1]
+
+
+def _touched(row: Json) -> set[str]:
+    return {unit for standing in row["registrations"].values() for unit in standing["units"]}
 
 
 def _counted(text: str) -> list[tuple[int, int, str]]:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 Json = dict[str, Any]
 Key = tuple[bytes, ...]
 """The key of a row: the table's key columns, in order."""
+LABEL_BYTES = 8
 
 
 class KeyGone(Exception):
@@ -79,12 +80,16 @@ class Opener(Protocol):
 
 @dataclass(slots=True)
 class Row:
-    """A row of a view. columns are the table's other columns; seal_with is the key for the next sealing."""
+    """A row of a view. columns are the table's other columns; seal_with is the key for the next sealing.
+
+    labels are what the row counts as, LABEL_BYTES each, where its table is counted.
+    """
 
     key: Key
     content: Json
     seal_with: KeyRef
     columns: tuple[bytes | None, ...] = ()
+    labels: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +97,15 @@ class Table:
     """A table of a view: columns of 16 bytes (or NULL, for those outside the key), then the sealed content.
 
     One column of each table is called `learner`: by it a learner is forgotten. indexes are columns by which rows are
-    also found.
+    also found. Of a counted table it is kept beside it how many rows carry each label, for each value of the key's
+    first column: so that counting opens nothing. Labels are keyed hashes.
     """
 
     name: str
     key: tuple[str, ...]
     columns: tuple[str, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
+    counted: bool = False
 
     def __post_init__(self) -> None:
         if "learner" not in (*self.key, *self.columns):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from projections.course_report import LearnerStanding
 from projections.course_rules import Json, learner_standing
-from projections.progress import NAME, STANDING, units_of
+from projections.progress import NAME, STANDING, standing_of, units_of
 from projections.view_store import StoredView
 
 
@@ -29,9 +29,10 @@ def _completion(one: LearnerStanding) -> Json | None:
     return {"completed_at": one.completed_at, "outcome": one.outcome, "score": one.score}
 
 
+ENROLMENTS, COMPLETIONS = "enrolments", "completions"
 READINGS: Mapping[str, Callable[[LearnerStanding], Json | None]] = {
-    "enrolments": _enrolment,
-    "completions": _completion,
+    ENROLMENTS: _enrolment,
+    COMPLETIONS: _completion,
 }
 
 
@@ -41,13 +42,13 @@ def source_of(name: str) -> str:
 
 
 def read(view: StoredView, name: str) -> Iterator[tuple[dict[str, str], Json]]:
-    """Give the rows of a reading as (key, content), in the order of keys: course, learner, registration."""
+    """Give the rows of a reading as (key, content), in the order of keys: course, learner."""
     row_of = READINGS[name]
     for course in sorted(view.distinct(STANDING, "course")):
         rows = [row for page in view.pages(STANDING, course=course) for row in page]
         units = units_of([row.content for row in rows])
         for row in rows:
-            standing = learner_standing(row.key[1], row.content, units)
+            standing = learner_standing(row.key[1], standing_of(row.content), units)
             if (content := row_of(standing)) is not None:
                 key = {name: value.hex() for name, value in zip(STANDING.key, row.key, strict=True)}
                 yield key, {"course": row.content["course"], "registration": standing.registration, **content}

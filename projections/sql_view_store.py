@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from projections.projection import Opener, Projection, Table
 from projections.view_store import (
     BUILDING,
+    NO_PART,
     SERVING,
     Behind,
     DeadLetter,
@@ -19,8 +21,12 @@ from projections.view_store import (
     Session,
     StoredView,
     Transaction,
+    counts_named,
+    own_places,
+    place_of,
     table_name,
     table_named,
+    unpack_labels,
 )
 
 _POSITION = "SELECT position FROM view_position WHERE name = ? AND generation = ? AND part = ? "
@@ -44,6 +50,10 @@ class SqlViewStore(ABC):
     @abstractmethod
     def _create_table(self, session: Session, name: str, table: Table) -> None:
         """Make a table of a view."""
+
+    @abstractmethod
+    def _create_counts(self, session: Session, name: str) -> None:
+        """Make the table that counts the rows of another."""
 
     lock_rows = ""
     """What is appended to a SELECT so that no other transaction changes its rows before the end of this one."""
@@ -92,7 +102,7 @@ class SqlViewStore(ABC):
                     continue
                 mine, theirs = _places(session, generation), _places(session, old)
                 if old.state == SERVING and any(
-                    mine.get(part, Place()).position < place.position for part, place in theirs.items()
+                    place_of(mine, part).position < place.position for part, place in own_places(theirs).items()
                 ):
                     raise Behind
                 self._drop(session, old)
@@ -107,8 +117,11 @@ class SqlViewStore(ABC):
         number = 1 + max((one.number for one in known), default=0)
         made = Generation(projection.name, number, projection.version, state)
         for table in projection.tables:
-            self._create_table(session, table_name(made, table), table)
-        names = " ".join(table.name for table in projection.tables)
+            name = table_name(made, table)
+            self._create_table(session, name, table)
+            if table.counted:
+                self._create_counts(session, counts_named(name))
+        names = " ".join(f"{one.name}+{one.key[0]}" if one.counted else one.name for one in projection.tables)
         session.rows(
             "INSERT INTO view (name, generation, version, state, tables) VALUES (?, ?, ?, ?, ?)", (*made, names)
         )
@@ -117,8 +130,10 @@ class SqlViewStore(ABC):
     def _drop(self, session: Session, generation: Generation) -> None:
         key = (generation.name, generation.number)
         [(names,)] = session.rows("SELECT tables FROM view WHERE name = ? AND generation = ?", key)
-        for name in names.split():
-            session.rows(f"DROP TABLE IF EXISTS {table_named(generation, name)}")
+        for name, group in _tables(names):
+            full = table_named(generation, name)
+            for one in [full, counts_named(full)] if group else [full]:
+                session.rows(f"DROP TABLE IF EXISTS {one}")
         for kept in ("view", "view_position", "dead_letter"):
             session.rows(f"DELETE FROM {kept} WHERE name = ? AND generation = ?", key)  # noqa: S608  our own words
 
@@ -136,27 +151,47 @@ class SqlViewStore(ABC):
             if not session.rows("SELECT 1 FROM view WHERE name = ? AND generation = ?", key):
                 raise Overtaken
             for partition, position in after.items():
-                session.rows(
-                    "INSERT INTO view_position (name, generation, part, position, through_position, through_us) "
-                    "VALUES (?, ?, ?, 0, 0, 0) ON CONFLICT DO NOTHING",
-                    (*key, partition),
-                )
+                if not session.rows(_POSITION, (*key, partition)):
+                    self._begin_partition(session, generation, partition)
                 if session.rows(_POSITION + self.lock_rows, (*key, partition)) != [(position,)]:
                     raise Overtaken
-            yield Transaction(session, generation, self._opener)
+            yield Transaction(session, generation, self._opener, min(after, default=NO_PART))
+
+    def _begin_partition(self, session: Session, generation: Generation, partition: int) -> None:
+        begins = place_of(_places(session, generation), partition)
+        session.rows(
+            "INSERT INTO view_position (name, generation, part, position, through_position, through_us) "
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (generation.name, generation.number, partition, *begins),
+        )
 
     def places(self, generation: Generation) -> dict[int, Place]:
         with self._snapshot() as session:
             return _places(session, generation)
 
     @contextmanager
-    def reading(self, name: str) -> Iterator[tuple[StoredView, dict[int, Place]] | None]:
+    def reading(self, name: str, version: int | None = None) -> Iterator[tuple[StoredView, dict[int, Place]] | None]:
         with self._snapshot() as session:
             serving = next((one for one in _generations(session, name) if one.state == SERVING), None)
-            if serving is None:
+            if serving is None or version not in (None, serving.version):
                 yield None
             else:
-                yield StoredView(session, serving, self._opener), _places(session, serving)
+                yield StoredView(session, serving, self._opener), own_places(_places(session, serving))
+
+    def row_counts(self, generation: Generation) -> dict[str, int]:
+        with self._snapshot() as session:
+            key = (generation.name, generation.number)
+            found = session.rows("SELECT tables FROM view WHERE name = ? AND generation = ?", key)
+            return {
+                table: session.rows(f"SELECT COUNT(*) FROM {table_named(generation, table)}")[0][0]  # noqa: S608
+                for (names,) in found
+                for table, _ in _tables(names)
+            }
+
+    def dead_letter_counts(self) -> dict[tuple[str, int], int]:
+        with self._snapshot() as session:
+            rows = session.rows("SELECT name, generation, COUNT(*) FROM dead_letter GROUP BY name, generation")
+            return {(row[0], row[1]): row[2] for row in rows}
 
     def dead_letters(self, name: str | None = None) -> list[DeadLetter]:
         with self._snapshot() as session:
@@ -177,10 +212,28 @@ class SqlViewStore(ABC):
                 (learner, self._clock_us()),
             )
             for name, number, names in session.rows("SELECT name, generation, tables FROM view"):
-                for table in names.split():
+                for table, group in _tables(names):
                     full = table_named(Generation(name, number, 0, ""), table)
+                    if group:
+                        _uncount(session, full, group, learner)
                     session.rows(f"DELETE FROM {full} WHERE learner = ?", (learner,))  # noqa: S608  our own words
             session.rows("DELETE FROM dead_letter WHERE record_key = ?", (learner,))
+
+
+def _tables(names: str) -> list[tuple[str, str]]:
+    """Give the tables of a generation as its row in `view` has them, each with the column by which it is counted."""
+    return [(name, group) for name, _, group in (one.partition("+") for one in names.split())]
+
+
+def _uncount(session: Session, table: str, column: str, learner: bytes) -> None:
+    """Take a learner's rows out of the counts. Nobody applies meanwhile, so the partition does not matter."""
+    less = Counter(
+        (group, label)
+        for group, packed in session.rows(f"SELECT {column}, labels FROM {table} WHERE learner = ?", (learner,))  # noqa: S608
+        for label in unpack_labels(packed)
+    )
+    if less:
+        session.add_many(counts_named(table), [(*one, NO_PART, -rows) for one, rows in less.items()])
 
 
 def _generations(session: Session, name: str | None) -> list[Generation]:

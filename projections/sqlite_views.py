@@ -114,12 +114,19 @@ class SQLiteViews(SqlViewStore):
 
     def _create_table(self, session: Session, name: str, table: Table) -> None:
         columns = [f"{one} BLOB NOT NULL" for one in table.key] + [f"{one} BLOB" for one in table.columns]
+        columns += ["labels BLOB NOT NULL"] * table.counted
         session.rows(
             f"CREATE TABLE {name} ({', '.join(columns)}, sealed BLOB NOT NULL, "
             f"PRIMARY KEY ({', '.join(table.key)})) WITHOUT ROWID"
         )
         for at, index in enumerate(table.indexes):
             session.rows(f"CREATE INDEX {name}_{at} ON {name} ({', '.join(index)})")
+
+    def _create_counts(self, session: Session, name: str) -> None:
+        session.rows(
+            f"CREATE TABLE {name} (grp BLOB NOT NULL, label BLOB NOT NULL, part INTEGER NOT NULL, "
+            "rows INTEGER NOT NULL, PRIMARY KEY (grp, label, part)) WITHOUT ROWID"
+        )
 
     def _lock_applying(self, session: Session) -> None:
         """Do nothing: the transaction began with the file's one write lock."""
@@ -161,6 +168,11 @@ class _SQLiteSession:
         row = f"({', '.join('?' * len(key))})"
         head = f"DELETE FROM {table} WHERE ({', '.join(key)}) IN (VALUES "  # noqa: S608  our own words
         self._in_pieces(keys, lambda count: head + ", ".join([row] * count) + ")")
+
+    def add_many(self, table: str, rows: Sequence[tuple[bytes, bytes, int, int]]) -> None:
+        head = f"INSERT INTO {table} (grp, label, part, rows) VALUES "  # noqa: S608  our own words
+        tail = " ON CONFLICT (grp, label, part) DO UPDATE SET rows = rows + excluded.rows"
+        self._in_pieces(sorted(rows), lambda count: head + ", ".join(["(?, ?, ?, ?)"] * count) + tail)
 
     def _in_pieces(self, rows: Sequence[SqlRow], text_for: Callable[[int], str]) -> list[SqlRow]:
         """Run a statement over many rows: in pieces of few different sizes, so that few statements are prepared."""

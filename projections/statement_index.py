@@ -23,6 +23,9 @@ Json = dict[str, Any]
 BlindTerm = Callable[[int, str | bytes], bytes]
 """Keyed hash of (kind, value) to 16 bytes: the first 8 are the term, all 16 settle a collision."""
 
+NAME = "statement_index"
+VERSION = 1
+"""Moves when a statement would get other terms: then the index is to be built anew."""
 TERM_BYTES = 16
 _FIRST_HALF = struct.Struct(">q")
 

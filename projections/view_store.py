@@ -11,15 +11,20 @@ what differs, in projections/sqlite_views.py and projections/postgres_views.py.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from projections.projection import Key, KeyGone, KeyRef, Opener, Projection, Row, Table
+from projections.projection import LABEL_BYTES, Key, KeyGone, KeyRef, Opener, Projection, Row, Table
 from schemas.envelope import parse_part
 
 PAGE_ROWS_MAX = 500
 """How many rows are read at once where a whole table is read."""
+FIRST_ROWS = 8
+"""How many are read at once where one is enough, and the first may not open."""
+NO_PART = -1
+"""In the place of a partition, where none is known: of all partitions that have no place of their own yet."""
 
 SERVING = "serving"
 BUILDING = "building"
@@ -95,14 +100,20 @@ class Session(Protocol):
         """Delete the rows with these keys."""
         ...
 
+    def add_many(self, table: str, rows: Sequence[tuple[bytes, bytes, int, int]]) -> None:
+        """Add to counts: rows are (group, label, part, how many more)."""
+        ...
+
 
 class StoredView:
     """The rows of one generation inside a transaction: projections.projection.View, and reading page by page."""
 
-    def __init__(self, session: Session, generation: Generation, opener: Opener) -> None:
+    def __init__(self, session: Session, generation: Generation, opener: Opener, part: int = NO_PART) -> None:
+        """Take the partition under which a writer counts rows as part."""
         self._session = session
         self._generation = generation
         self._opener = opener
+        self._part = part
         self._anyone_forgotten: bool | None = None
 
     def get(self, table: Table, keys: Iterable[Key]) -> dict[Key, Row]:
@@ -119,14 +130,36 @@ class StoredView:
 
     def put(self, table: Table, rows: Iterable[Row]) -> None:
         rows = self._living(table, list(rows))
-        if rows:
-            sealed = [(*row.key, *row.columns, box) for row in rows if (box := self._sealed(table, row)) is not None]
+        boxes = [(row, box) for row in rows if (box := self._sealed(table, row)) is not None]
+        if not boxes:
+            return
+        if not table.counted:
+            sealed = [(*row.key, *row.columns, box) for row, box in boxes]
             self._session.put_many(self._name(table), table.key, (*table.columns, "sealed"), sealed)
+            return
+        labels = {row.key: pack_labels(row.labels) for row, _ in boxes}
+        self._recount(table, labels)
+        sealed = [(*row.key, *row.columns, box, labels[row.key]) for row, box in boxes]
+        self._session.put_many(self._name(table), table.key, (*table.columns, "sealed", "labels"), sealed)
 
     def delete(self, table: Table, keys: Iterable[Key]) -> None:
         gone = list(keys)
         if gone:
+            if table.counted:
+                self._recount(table, dict.fromkeys(gone, b""))
             self._session.delete_many(self._name(table), table.key, gone)
+
+    def counts(self, table: Table, group: bytes) -> dict[bytes, int]:
+        """Give how many rows carry each label, of those with a value of the first column of a counted table's key."""
+        text = (
+            f"SELECT label, CAST(SUM(rows) AS bigint) FROM {counts_named(self._name(table))} WHERE grp = ? "  # noqa: S608
+            "GROUP BY label HAVING SUM(rows) > 0"
+        )
+        return {row[0]: row[1] for row in self._session.rows(text, (group,))}
+
+    def first(self, table: Table, **columns: bytes) -> Row | None:
+        """Give a row with these values, in the order of the key the first that can be opened."""
+        return next((row for page in self.pages(table, FIRST_ROWS, **columns) for row in page), None)
 
     def distinct(self, table: Table, column: str) -> list[bytes]:
         """Give each value of the first column of a table's key once, in order. One look-up for each value."""
@@ -137,20 +170,32 @@ class StoredView:
             found.append(rows[0][0])
         return found
 
-    def pages(self, table: Table, **columns: bytes) -> Iterator[list[Row]]:
+    def pages(self, table: Table, page_rows: int = PAGE_ROWS_MAX, /, **columns: bytes) -> Iterator[list[Row]]:
         """Give the rows with these values (all, without any) in the order of the key, a page at a time."""
         key = ", ".join(table.key)
         where = "".join(f" AND {_known(table, name)} = ?" for name in columns)
         marks = ", ".join("?" * len(table.key))
         after: Key = (b"",) * len(table.key)
         while True:
-            text = f"{self._select(table)} WHERE ({key}) > ({marks}){where} ORDER BY {key} LIMIT {PAGE_ROWS_MAX}"
+            text = f"{self._select(table)} WHERE ({key}) > ({marks}){where} ORDER BY {key} LIMIT {page_rows}"
             found = self._session.rows(text, (*after, *columns.values()))
             if found:
                 yield list(self._opened(table, found))
                 after = tuple(found[-1][: len(table.key)])
-            if len(found) < PAGE_ROWS_MAX:
+            if len(found) < page_rows:
                 return
+
+    def _recount(self, table: Table, labels: Mapping[Key, bytes]) -> None:
+        """Count rows as what they are about to be, and no longer as what they were."""
+        known = self._session.get_many(self._name(table), (*table.key, "labels"), table.key, list(labels))
+        more = Counter[tuple[bytes, bytes]]()
+        for key, packed in labels.items():
+            more.update((key[0], label) for label in unpack_labels(packed))
+        for row in known:
+            more.subtract((row[0], label) for label in unpack_labels(row[-1]))
+        changed = [(group, label, self._part, rows) for (group, label), rows in more.items() if rows]
+        if changed:
+            self._session.add_many(counts_named(self._name(table)), changed)
 
     def _name(self, table: Table) -> str:
         return table_name(self._generation, table)
@@ -193,8 +238,8 @@ class StoredView:
 class Transaction:
     """A batch's transaction: the view, and what is stored with it. Leaving it without an error commits."""
 
-    def __init__(self, session: Session, generation: Generation, opener: Opener) -> None:
-        self.view = StoredView(session, generation, opener)
+    def __init__(self, session: Session, generation: Generation, opener: Opener, part: int = NO_PART) -> None:
+        self.view = StoredView(session, generation, opener, part)
         self._session = session
         self._generation = generation
 
@@ -208,7 +253,9 @@ class Transaction:
             )
 
     def keep_dead(self, letter: DeadLetter) -> None:
-        """Keep an event that could not be applied; its number is given by the store."""
+        """Keep an event that could not be applied, unless its learner is forgotten; the store gives its number."""
+        if self._session.rows("SELECT 1 FROM forgotten WHERE learner = ?", (letter.record_key,)):
+            return
         self._session.rows(
             "INSERT INTO dead_letter (name, generation, part, position, originator_id, version, topic, record_key, "
             "stored_us, state, reason, kept_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -247,7 +294,7 @@ class ViewStore(Protocol):
         ...
 
     def places(self, generation: Generation) -> dict[int, Place]:
-        """Give how far a generation is, by partition."""
+        """Give how far a generation is, by partition; what was built without partitions is at NO_PART."""
         ...
 
     def transaction(self, generation: Generation, after: Mapping[int, int]) -> AbstractContextManager[Transaction]:
@@ -257,8 +304,14 @@ class ViewStore(Protocol):
         """
         ...
 
-    def reading(self, name: str) -> AbstractContextManager[tuple[StoredView, dict[int, Place]] | None]:
-        """Read what serves, as it is at one moment; None where nothing serves yet."""
+    def reading(
+        self, name: str, version: int | None = None
+    ) -> AbstractContextManager[tuple[StoredView, dict[int, Place]] | None]:
+        """Read what serves, as it is at one moment; None where nothing serves yet, or nothing of the version named."""
+        ...
+
+    def row_counts(self, generation: Generation) -> dict[str, int]:
+        """Give how many rows each table of a generation has. Every row is looked at."""
         ...
 
     def forget(self, learner: bytes) -> None:
@@ -269,9 +322,24 @@ class ViewStore(Protocol):
         """Give what could not be applied, of one view or of all, oldest first."""
         ...
 
+    def dead_letter_counts(self) -> dict[tuple[str, int], int]:
+        """Give how many dead letters each generation has, by (name, number), of those that have any."""
+        ...
+
     def close(self) -> None:
         """Close every connection."""
         ...
+
+
+def place_of(places: Mapping[int, Place], partition: int) -> Place:
+    """Give the place of a partition; one that has none of its own yet is where all were."""
+    return places.get(partition) or places.get(NO_PART, Place())
+
+
+def own_places(places: Mapping[int, Place]) -> dict[int, Place]:
+    """Give the places of partitions, as soon as there are any; before, that of all of them."""
+    own = {part: place for part, place in places.items() if part != NO_PART}
+    return own or dict(places)
 
 
 def table_name(generation: Generation, table: Table) -> str:
@@ -282,6 +350,21 @@ def table_name(generation: Generation, table: Table) -> str:
 def table_named(generation: Generation, name: str) -> str:
     """Give the name of a generation's table, by the name of the view's table."""
     return f"view_{generation.name}_{generation.number}_{name}"
+
+
+def counts_named(table: str) -> str:
+    """Give the name of the table that counts the rows of another."""
+    return f"{table}_counts"
+
+
+def pack_labels(labels: Iterable[bytes]) -> bytes:
+    """Give labels as they are kept beside their row."""
+    return b"".join(sorted(labels))
+
+
+def unpack_labels(packed: bytes) -> list[bytes]:
+    """Undo `pack_labels`."""
+    return [packed[at : at + LABEL_BYTES] for at in range(0, len(packed), LABEL_BYTES)]
 
 
 def binding(name: str, table: Table, key: Key) -> bytes:

@@ -68,13 +68,16 @@ def key_of(learner: bytes, year: int = 2026, version: int = 1) -> KeyRef:
 
 
 COUNT = Table("count", ("learner", "thing"), columns=("last",), indexes=(("thing",),))
+MANY, FEW = b"many....", b"few....."
+TALLY = Table("tally", ("thing", "learner"), counted=True)
+"""How often each learner did each thing; a row is counted as FEW, or as MANY from three times on."""
 
 
 class Counting:
     """A projection that counts what each learner did with each thing; `fails_on` makes an event poison."""
 
     name = "counting"
-    tables: tuple[Table, ...] = (COUNT,)
+    tables: tuple[Table, ...] = (COUNT, TALLY)
     topics: frozenset[str] = frozenset({STATEMENT_RECORDED})
 
     def __init__(self, version: int = 1) -> None:
@@ -93,6 +96,8 @@ class Counting:
             row = view.get(COUNT, [key]).get(key)
             content = {"thing": event.statement["thing"], "count": 1 + (row.content["count"] if row else 0)}
             view.put(COUNT, [Row(key, content, key_of(event.learner), (event.originator_id,))])
+            label = MANY if content["count"] >= 3 else FEW
+            view.put(TALLY, [Row(key[::-1], content, key_of(event.learner), labels=frozenset({label}))])
 
 
 def did(position: int, learner: str, thing: str) -> Event:

@@ -25,7 +25,10 @@ def consume(settings: Settings, names: tuple[str, ...], listen: str) -> None:
     them. SIGTERM lets the batches under way finish.
 
     \b
-      griffel consume progress completion_stream
+      griffel consume progress completions enrolments
+
+    Enrolments and completions are computed with progress. Whoever computes completions also tells institutions of
+    them; a process that only does that is called completion_stream.
     """
     set_up_logs(settings.log_level)
     try:
@@ -35,8 +38,8 @@ def consume(settings: Settings, names: tuple[str, ...], listen: str) -> None:
 
 
 async def _consume(settings: Settings, names: tuple[str, ...], listen: str) -> None:
+    from lrs.cluster import consuming  # noqa: PLC0415
     from lrs.http.operations import listening  # noqa: PLC0415  keeps `griffel --help` quick
-    from lrs.wiring import consuming  # noqa: PLC0415
 
     if settings.mode is not Mode.CLUSTER:
         raise Misconfigured("an embedded server computes its views itself; in a cluster give GRIFFEL_MODE=cluster")

@@ -80,15 +80,15 @@ def show(settings: Settings, course_id: str, *, as_json: bool, agents: bool) -> 
 async def _courses(settings: Settings) -> list[Any]:
     from projections.courses import CourseReader  # noqa: PLC0415
 
-    async with reading(settings) as (_, store, _):
-        return await CourseReader(store).courses()
+    async with reading(settings) as (_, store, opener):
+        return await CourseReader(store, opener).courses()
 
 
 async def _course(settings: Settings, course_id: str, *, agents: bool) -> dict[str, Any]:
     from projections.courses import CourseReader  # noqa: PLC0415
 
     async with reading(settings) as (vault, store, opener):
-        reader = CourseReader(store)
+        reader = CourseReader(store, opener)
         report = await reader.course(course_id) or await reader.course(opener.blind("course", course_id).hex())
         if report is None:
             raise NotFound("there is no such course; griffel courses list gives those that there are")

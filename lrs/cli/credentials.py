@@ -134,7 +134,7 @@ async def _ask(settings: Settings, command: str, asked: dict[str, Any]) -> Any:
     from lrs.control import COMMANDS, ask_server  # noqa: PLC0415
     from lrs.credentials import Credentials  # noqa: PLC0415
     from lrs.data_folder import FolderTaken, control_socket, locked  # noqa: PLC0415
-    from lrs.wiring import open_vault  # noqa: PLC0415
+    from lrs.places import open_vault  # noqa: PLC0415
 
     async def here() -> Any:
         async with open_vault(settings) as vault:

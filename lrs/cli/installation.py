@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import click
@@ -38,7 +38,7 @@ def carry_out(work: Coroutine[Any, Any, T]) -> T:
 async def reading(settings: Settings) -> AsyncIterator[tuple[Any, Any, Any]]:
     """Open key vault and views to read them: (vault, view store, opener). A server may run beside it."""
     from lrs.opening import VaultOpener  # noqa: PLC0415
-    from lrs.wiring import open_vault, view_store  # noqa: PLC0415
+    from lrs.places import open_vault, view_store  # noqa: PLC0415
 
     if settings.mode is Mode.EMBEDDED and not (settings.data / "views" / "views.db").exists():
         raise Misconfigured(f"there are no views in {settings.data}; name the data folder of a server with --data")
@@ -68,6 +68,10 @@ async def with_services(
 
     if settings.mode is Mode.CLUSTER:
         async with open_services(settings) as services:
+            if services.guard is not None:
+                # What does not append may go on beside a log that is still being compared; the rest says so itself.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(services.guard.opened.wait(), SERVER_WAIT_S)
             return await here(services)
     ends = time.monotonic() + SERVER_WAIT_S
     while True:

@@ -31,9 +31,9 @@ def relay(settings: Settings, listen: str) -> None:
 
 
 async def _run(settings: Settings, listen: str) -> None:
+    from lrs.cluster import relay as make_relay  # noqa: PLC0415
     from lrs.http.operations import listening, relay_health, relay_numbers  # noqa: PLC0415  keeps --help quick
     from lrs.metrics import moment_text  # noqa: PLC0415
-    from lrs.wiring import relay as make_relay  # noqa: PLC0415
 
     if settings.mode is not Mode.CLUSTER:
         raise Misconfigured("embedded mode has no relay: give GRIFFEL_MODE=cluster")

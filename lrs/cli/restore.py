@@ -47,7 +47,7 @@ def restore(settings: Settings, *, from_kafka: bool, accept_loss: bool, quiet: b
 
 
 async def _restore(settings: Settings, told: Callable[[int, int], None], *, accept_loss: bool) -> None:
-    from lrs.wiring import restoring  # noqa: PLC0415  keeps `griffel --help` quick
+    from lrs.cluster import restoring  # noqa: PLC0415  keeps `griffel --help` quick
 
     if settings.mode is not Mode.CLUSTER:
         raise Misconfigured("an embedded log is not on Kafka: bring its folder back from a backup")

@@ -47,12 +47,13 @@ def status(settings: Settings, seconds: float, *, as_json: bool) -> None:
 
 async def _look_twice(settings: Settings, seconds: float) -> dict[str, Any]:
     """Look, and look again after some seconds; give the second with rates."""
-    from lrs.status import ReaderLog, read_status  # noqa: PLC0415  keeps `griffel --help` quick
-    from lrs.wiring import log_reader, relay_position  # noqa: PLC0415
+    from lrs.places import log_reader, relay_position  # noqa: PLC0415
+    from lrs.status import ReaderLog, read_index_status, read_status  # noqa: PLC0415  keeps `griffel --help` quick
 
     server = await _server_runs(settings) if settings.mode is Mode.EMBEDDED else None
     async with reading(settings) as (_, store, _):
-        log = ReaderLog(log_reader(settings))
+        reader = log_reader(settings)
+        log = ReaderLog(reader)
         relay = relay_position(settings)
         try:
             began_s = time.monotonic()
@@ -60,12 +61,15 @@ async def _look_twice(settings: Settings, seconds: float) -> dict[str, Any]:
             await asyncio.sleep(seconds)
             second = await read_status(log, store, relay) if seconds else first
             took_s = time.monotonic() - began_s
+            indexes = await asyncio.to_thread(read_index_status, reader, second.position)
         finally:
             log.close()
     told = dataclasses.asdict(second) | {"server_runs": server}
+    told["views"] = [*map(dataclasses.asdict, indexes), *told["views"]]
     if seconds:
         told["events_per_s"] = round((second.position - first.position) / took_s, 1)
         before = {(one.name, one.generation): one.position for one in first.views}
+        before[indexes[0].name, indexes[0].generation] = first.position
         if second.relay is not None:
             moved = second.relay.position - (first.relay.position if first.relay is not None else 0)
             told["relay"]["events_per_s"] = round(moved / took_s, 1)

@@ -15,10 +15,9 @@ from lrs.config import KAFKA_SETTINGS, Mode, Settings, with_settings
 from lrs.errors import Busy, NotFound
 
 INDEX = "statement_index"
-INDEX_ROWS = 5_000
-"""Rows of the index that are read at once."""
 STATUS_POLL_S = 0.2
 """How often a server is asked how far a rebuild is."""
+_WORDS = frozenset({"view", "of", "state"})
 
 
 @click.group()
@@ -30,27 +29,35 @@ def views() -> None:
 
 
 @views.command("list")
+@click.option("--rows", is_flag=True, help="Count rows too; every one is looked at.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_settings(*PLACES)
-def list_(settings: Settings, *, as_json: bool) -> None:
-    """List every view with its generations, how far each is, and how many events it could not apply.
+def list_(settings: Settings, *, rows: bool, as_json: bool) -> None:
+    """List every view with its generations: how far each is, and what it could not apply.
 
-    In brackets stand views that are computed from another when they are read.
+    \b
+    of         the view from which this one is computed whenever it is read
+    position   the newest event that the view has applied
+    behind     how many events of the log are still to come
+    dead       events that could not be applied and are kept: griffel dead-letters list
     """
-    found = carry_out(_list(settings))
+    found = carry_out(_list(settings, rows=rows))
     if as_json:
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         return
-    from rich.console import Console  # noqa: PLC0415  keeps `griffel --help` quick
+    from rich import box  # noqa: PLC0415  keeps `griffel --help` quick
+    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table()
-    for name in ("view", "generation", "version", "state", "partitions", "position", "dead letters"):
-        table.add_column(name, justify="left" if name in ("view", "state") else "right")
+    table = Table(box=box.SIMPLE_HEAD)
+    counted = ["rows"] if rows else []
+    for name in ("view", "of", "generation", "version", "state", "partitions", *counted, "position", "behind", "dead"):
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=name == "view")
     for one in found:
-        counts = [one["generation"], one["version"], one["state"], len(one["partitions"]), f"{one['position']:,}"]
-        name = " ".join([one["view"], *(f"({reading})" for reading in one["readings"])])
-        table.add_row(name, *map(str, counts), str(one["dead_letters"]))
+        words = [one["view"], one["of"], one["generation"], one["version"], one["state"], len(one["partitions"])]
+        sizes = [sum(one["rows"].values())] if "rows" in one else [""] * len(counted)
+        sizes += [one["position"], one["lag_events"], one["dead_letters"]]
+        table.add_row(*map(str, words), *[f"{size:,}" if size != "" else "" for size in sizes])
     Console().print(table)
 
 
@@ -74,11 +81,8 @@ def rebuild(settings: Settings, name: str, *, source: str, quiet: bool) -> None:
     """
     if source == "kafka" and settings.mode is not Mode.CLUSTER:
         raise click.UsageError("An embedded installation has no Kafka; its views are built from the log.")
-    if name == INDEX:
-        raise click.UsageError(
-            f"The {INDEX} is written with each statement, in the log's own database; it comes back with the log, by "
-            "griffel restore."
-        )
+    if source == "kafka" and name == INDEX:
+        raise click.UsageError("The statement index belongs to the log's database: griffel restore brings both back.")
     carry_out(_rebuild(settings, name, source, quiet=quiet))
     if not quiet:
         click.echo(f"The view {name} was built anew and serves.", err=True)
@@ -92,44 +96,48 @@ def dump(settings: Settings, name: str, only: str | None) -> None:
     """Print every row of the view NAME, opened, one JSON object on each line, table by table, in the order of keys.
 
     What is printed is about people, by pseudonym. A row whose learner's keys are destroyed is not there. Of the
-    statement_index there are keyed hashes and positions only: for each statement its own terms, then what statements
-    that refer to others are found by besides.
+    statement_index there are keyed hashes and positions.
     """
     carry_out(_dump(settings, name, only))
 
 
-async def _list(settings: Settings) -> list[dict[str, Any]]:
-    from lrs.wiring import log_reader  # noqa: PLC0415
+async def _list(settings: Settings, *, rows: bool) -> list[dict[str, Any]]:
+    from lrs.index_reader import count_rows  # noqa: PLC0415  keeps `griffel --help` quick
+    from lrs.places import log_reader  # noqa: PLC0415
+    from lrs.status import ReaderLog, read_index_status, read_status  # noqa: PLC0415
     from projections.readings import READINGS, source_of  # noqa: PLC0415
 
     async with reading(settings) as (_, store, _):
-
-        def read() -> list[dict[str, Any]]:
-            index: dict[str, Any] = {"view": INDEX, "generation": 1, "version": 1, "state": "serving", "readings": []}
-            reader = log_reader(settings)
-            try:
-                [(head, _)] = reader.rows("head")
-            finally:
-                reader.close()
-            letters = store.dead_letters()
-            listed = [index | {"position": head, "partitions": {}, "dead_letters": 0}]
-            for one in store.generations():
-                places = {str(part): place._asdict() for part, place in sorted(store.places(one).items())}
-                listed.append(
-                    {
-                        "view": one.name,
-                        "generation": one.number,
-                        "version": one.version,
-                        "state": one.state,
-                        "readings": [name for name in READINGS if source_of(name) == one.name],
-                        "position": max((place["position"] for place in places.values()), default=0),
-                        "partitions": places,
-                        "dead_letters": sum((letter.name, letter.generation) == one[:2] for letter in letters),
-                    }
-                )
-            return listed
-
-        return await asyncio.to_thread(read)
+        reader = log_reader(settings)
+        try:
+            found = await read_status(ReaderLog(reader), store)
+            indexes = await asyncio.to_thread(read_index_status, reader, found.position)
+            sizes: dict[tuple[str, int], dict[str, int]] = {}
+            if rows:
+                for one in store.generations():
+                    sizes[one.name, one.number] = await asyncio.to_thread(store.row_counts, one)
+                serving = indexes[0]
+                sizes[serving.name, serving.generation] = await asyncio.to_thread(count_rows, reader)
+        finally:
+            reader.close()
+    listed = []
+    for view in (*indexes, *found.views):
+        told = {
+            "view": view.name,
+            "of": "",
+            "generation": view.generation,
+            "version": view.version,
+            "state": view.state,
+            "partitions": {str(part): place._asdict() for part, place in sorted(view.partitions.items())},
+            "position": view.position,
+            "lag_events": view.lag_events,
+            "lag_s": view.lag_s,
+            "dead_letters": view.dead_letters,
+        }
+        counted = sizes.get((view.name, view.generation))
+        listed.append(told if counted is None else told | {"rows": counted})
+        listed += [told | {"view": name, "of": view.name} for name in READINGS if source_of(name) == view.name]
+    return listed
 
 
 async def _rebuild(settings: Settings, name: str, source: str, *, quiet: bool) -> None:
@@ -178,8 +186,7 @@ async def _dump(settings: Settings, name: str, only: str | None) -> None:
         return
     if name in READINGS and only not in (None, name):
         raise NotFound(f"the view {name} has no table {only}")
-    only = None if name in READINGS else only
-    tables = [one for one in projection_named(name).tables if only in (None, one.name)]
+    tables = [one for one in projection_named(name).tables if name in READINGS or only in (None, one.name)]
     if not tables:
         raise NotFound(f"the view {name} has no table {only}")
     async with reading(settings) as (_, store, _):
@@ -189,12 +196,11 @@ async def _dump(settings: Settings, name: str, only: str | None) -> None:
                 if found is None:
                     raise NotFound(f"the view {name} has not been computed yet")
                 if name in READINGS:
-                    for key, content in read(found[0], name):
-                        sys.stdout.buffer.write(_told(name, key, content))
-                    return
-                for table in tables:
-                    for page in found[0].pages(table):
-                        sys.stdout.buffer.writelines(_line(table, row) for row in page)
+                    sys.stdout.buffer.writelines(_told(name, *row) for row in read(found[0], name))
+                else:
+                    for table in tables:
+                        for page in found[0].pages(table):
+                            sys.stdout.buffer.writelines(_line(table, row) for row in page)
             sys.stdout.buffer.flush()
 
         await asyncio.to_thread(write)
@@ -212,30 +218,19 @@ def _told(table: str, key: dict[str, Any], content: dict[str, Any]) -> bytes:
 
 
 def _dump_index(settings: Settings, only: str | None) -> None:
-    """Print the statement index: what each statement's row says, then what is inherited along references."""
-    from lrs.wiring import log_reader  # noqa: PLC0415
-    from projections.statement_index import TERM_BYTES  # noqa: PLC0415
+    from lrs.index_reader import TABLES, read_rows  # noqa: PLC0415
+    from lrs.places import log_reader  # noqa: PLC0415
 
-    if only not in (None, "statement", "inherited"):
+    if only not in (None, *TABLES):
         raise NotFound(f"the view {INDEX} has no table {only}")
     if settings.mode is Mode.EMBEDDED and not (settings.data / "log" / "log.db").exists():
         raise NotFound(f"there is no log in {settings.data}; name the data folder of a server with --data")
     reader = log_reader(settings)
-    out = sys.stdout.buffer
     try:
-        after = 0
-        while only != "inherited" and (rows := reader.rows("index_statements", after, INDEX_ROWS)):
-            for position, terms, target, voided in rows:
-                found = sorted(bytes(terms[at : at + TERM_BYTES]).hex() for at in range(0, len(terms), TERM_BYTES))
-                content = {"terms": found, "refers_to": target and bytes(target).hex(), "voided": bool(voided)}
-                out.write(_told("statement", {"position": position}, content))
-            after = rows[-1][0]
-        place = (-(2**63), 0, 0)
-        while only != "statement" and (rows := reader.rows("index_inherited", *place, INDEX_ROWS)):
-            for term, position, source in rows:
-                key = {"term": term.to_bytes(8, signed=True).hex(), "position": position, "source": source}
-                out.write(_told("inherited", key, {}))
-            place = rows[-1]
-        out.flush()
+        with reader.snapshot():
+            for table in TABLES:
+                if only in (None, table):
+                    sys.stdout.buffer.writelines(_told(table, *row) for row in read_rows(reader, table))
+        sys.stdout.buffer.flush()
     finally:
         reader.close()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -28,11 +29,13 @@ from lrs.http.call import (
 )
 from lrs.http.problem import WrongMethod, problem, server_fault
 from lrs.key_vault import KeyVault
-from lrs.log_guard import LogGuard
 from lrs.reading import StatementReader, timestamp
 from lrs.recording import StatementRecorder
 from lrs.views import Views
 from schemas.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from lrs.log_guard import LogGuard
 
 log = logging.getLogger("griffel.http")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -14,7 +14,9 @@ from lrs.http.call import VERSION_HEADER, answer_version
 from lrs.http.health import LIVE_PATH, READY_PATH
 from lrs.http.metrics import METRICS_PATH
 from lrs.http.problem import problem
-from lrs.log_guard import LogGuard
+
+if TYPE_CHECKING:
+    from lrs.log_guard import LogGuard
 
 ALWAYS = frozenset({"/", LIVE_PATH, READY_PATH, METRICS_PATH, "/xapi/about"})
 """What says how the store is, and nothing of what is in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -19,6 +20,12 @@ def queries(file: str) -> dict[str, str]:
 def script(file: str) -> str:
     """Give a whole file of this folder (without `.sql`)."""
     return files(__name__).joinpath(f"{file}.sql").read_text()
+
+
+def new_tables(text: str, names: Sequence[str]) -> list[str]:
+    """Give the statements of a schema script that make some tables, for tables called the same and `_new`."""
+    heads = {f"CREATE TABLE IF NOT EXISTS {name} (": f"CREATE TABLE {name}_new (" for name in names}
+    return [one.replace(old, new, 1) for one in split_script(text) for old, new in heads.items() if one.startswith(old)]
 
 
 def split_script(text: str) -> list[str]:

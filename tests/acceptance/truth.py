@@ -24,8 +24,9 @@ def ask(server: Griffel, *arguments: str) -> str:
     return server.command(*arguments, "--data", str(server.data_dir)).stdout
 
 
-def views_of(server: Griffel) -> list[dict[str, Any]]:
-    return [one for one in json.loads(ask(server, "views", "list", "--json")) if one["view"] == "progress"]
+def views_of(server: Griffel, name: str = "progress") -> list[dict[str, Any]]:
+    """The generations of a view."""
+    return [one for one in json.loads(ask(server, "views", "list", "--json")) if one["view"] == name]
 
 
 def courses_of(server: Griffel) -> dict[str, dict[str, Any]]:

@@ -175,7 +175,7 @@ async def movement_figures(folder: Path, table: Table, load: Callable[[int, list
                     "8,000",
                     f"{count:,} events",
                 )
-                with beside(server, "consume", "progress", "completion_stream"), beside(server, "consume", "progress"):
+                with beside(server, "consume", "progress", "completions"), beside(server, "consume", "progress"):
                     await _lag(server, head, viewed, table)
         finally:
             relayed.close()

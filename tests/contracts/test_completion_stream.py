@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,8 +25,8 @@ from lrs.appending import PersonState
 from lrs.config import Mode, Settings
 from lrs.http.app import Services
 from lrs.key_vault import KeyState
+from lrs.views import PROJECTIONS
 from lrs.wiring import open_services
-from projections.progress import NAME as PROGRESS
 from schemas.envelope import Purpose
 from schemas.errors import InvalidInput
 from schemas.events import COMPLETION_CHANGED, COMPLETION_SEQUENCED
@@ -108,7 +109,7 @@ async def caught_up(services: Services) -> None:
             for place in services.views.store.places(one).values()
         ]
         head = (await services.log.head()).position
-        return len(positions) == 2 and min(positions) == head
+        return len(positions) == len(PROJECTIONS) + 1 and min(positions) == head
 
     await until(is_so)
 
@@ -244,7 +245,7 @@ async def test_a_sequencer_that_dies_after_appending_appends_nothing_twice(
 
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(sequencer, "_advance", dies)
-        for projection in views._projections:
+        for projection in PROJECTIONS:
             views.consumer(projection).start(0, LogFeed(services.log))
         sequencer.start(0, LogFeed(services.log))
         await asyncio.wait_for(died.wait(), BOUND_S)
@@ -261,10 +262,9 @@ async def test_a_sequencer_waits_for_the_view(settings: Settings) -> None:
         await record(services, about("ada"))
         views = services.views
         views.sequencer().start(0, LogFeed(services.log))
-        [progress] = views._projections
-        assert progress.name == PROGRESS
         assert await views.completions.newest() == 0
-        views.consumer(progress).start(0, LogFeed(services.log))
+        for projection in PROJECTIONS:
+            views.consumer(projection).start(0, LogFeed(services.log))
         await caught_up(services)
         assert kinds(await entries(services)) == ["course.completed"]
 
@@ -364,6 +364,42 @@ async def test_nothing_personal_stands_in_the_log_in_plain_form(settings: Settin
             assert b"botany" not in one.state
 
 
+async def test_what_is_applied_late_is_told_late(settings: Settings) -> None:
+    """A statement that could be opened by nobody, until it was mended, and was then redriven."""
+    async with opened(settings, following=False) as services:
+        await record(services, about("ada"), about("ben"))
+        await damage(settings, "ada", services)
+        services.views.follow_log()
+        await caught_up(services)
+        letters = await asyncio.to_thread(services.views.store.dead_letters)
+        assert sorted(one.name for one in letters) == sorted([NAME, *(one.name for one in PROJECTIONS)])
+        assert len({one.position for one in letters}) == 1
+        assert [one["data"]["actor"]["account"]["name"] for one in await entries(services)] == ["ben"]
+        by_name = {one.name: one for one in letters}
+        [told] = await services.views.redrive([by_name[NAME].number])
+        assert told["error"] == "ViewFirst", "what follows from a view comes after the view"
+        await asyncio.to_thread(mend, settings, services.views.store, letters)
+        assert {one["error"] for one in await services.views.redrive([])} == {""}
+        await caught_up(services)
+        assert await asyncio.to_thread(services.views.store.dead_letters) == []
+        assert [one["data"]["actor"]["account"]["name"] for one in await entries(services)] == ["ben", "ada"]
+
+
+async def test_a_letter_of_the_view_alone_wakes_the_stream_too(settings: Settings) -> None:
+    async with opened(settings, following=False) as services:
+        await record(services, about("ada"))
+        await damage(settings, "ada", services)
+        services.views.follow_log()
+        await caught_up(services)
+        letters = await asyncio.to_thread(services.views.store.dead_letters)
+        await asyncio.to_thread(mend, settings, services.views.store, letters)
+        [number] = [one.number for one in letters if one.name == "progress"]
+        assert await services.views.redrive([number]) == [{"number": number, "error": ""}]
+        assert kinds(await entries(services)) == ["course.completed"]
+        left = {one.name for one in await asyncio.to_thread(services.views.store.dead_letters)}
+        assert left == set()
+
+
 # ── looking inside ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -388,6 +424,40 @@ def run(settings: Settings, url: str, file: str, text: str, parameters: list[Any
         other.execute(text.replace("?", "%s"), parameters)
 
 
+async def damage(settings: Settings, name: str, services: Services) -> None:
+    """Turn the last bit of the body of the one statement of a learner, in the log."""
+    await asyncio.to_thread(turn, settings, "database_url", "log/log.db", "events", await pseudonym(services, name))
+
+
+def mend(settings: Settings, store: Any, letters: list[Any]) -> None:
+    """Turn it again, in the log and in what was kept of it."""
+    table = "views.dead_letter" if settings.mode is Mode.CLUSTER else "dead_letter"
+    learner = letters[0].record_key
+    turn(settings, "database_url", "log/log.db", "events", learner)
+    turn(settings, "database_url", "views/views.db", table, learner)
+    assert {one.record_key for one in store.dead_letters()} == {learner}
+
+
+def turn(settings: Settings, url: str, file: str, table: str, learner: bytes) -> None:
+    find = f"SELECT DISTINCT state FROM {table} WHERE record_key = ? AND topic = 'statement_recorded'"
+    change = f"UPDATE {table} SET state = ? WHERE state = ?"
+    if settings.mode is Mode.EMBEDDED:
+        with sqlite3.connect(settings.data / file, timeout=BOUND_S) as connection:
+            [(state,)] = connection.execute(find, [learner]).fetchall()
+            connection.execute(change, [turned(state), state])
+        return
+    with psycopg.connect(getattr(settings, url)) as other:
+        [(state,)] = other.execute(find.replace("?", "%s"), [learner]).fetchall()
+        other.execute(change.replace("?", "%s"), [turned(state), state])
+
+
+def turned(state: bytes) -> bytes:
+    """The record with the last bit of its first part turned: the body."""
+    [end] = struct.unpack_from(">I", state)
+    at = 4 + end - 1
+    return bytes(state[:at]) + bytes([state[at] ^ 1]) + bytes(state[at + 1 :])
+
+
 def forget_views(settings: Settings) -> None:
     """Take every view away, as if it were lost."""
     if settings.mode is Mode.EMBEDDED:
@@ -399,4 +469,5 @@ def forget_views(settings: Settings) -> None:
 
 
 def test_the_place_of_the_sequencer_has_a_name_of_its_own() -> None:
-    assert CompletionStream().name == NAME != PROGRESS
+    assert CompletionStream().name == NAME
+    assert NAME not in {one.name for one in PROJECTIONS}

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from consumers.dead_letters import letter_of
 from consumers.projector import Projector
 from lrs.event_log import Event
 from projections.postgres_views import PostgresViews
@@ -16,6 +17,7 @@ from projections.projection import Row
 from projections.sqlite_views import SQLiteViews
 from projections.view_store import (
     BUILDING,
+    NO_PART,
     PAGE_ROWS_MAX,
     SERVING,
     Behind,
@@ -24,8 +26,21 @@ from projections.view_store import (
     Place,
     StoreBusy,
     ViewStore,
+    place_of,
 )
-from tests.view_tools import COUNT, Counting, OpenOpener, counts, did, key_of, rows_of, sixteen
+from tests.view_tools import (
+    COUNT,
+    FEW,
+    MANY,
+    TALLY,
+    Counting,
+    OpenOpener,
+    counts,
+    did,
+    key_of,
+    rows_of,
+    sixteen,
+)
 
 ANN, BEA = sixteen("Ann"), sixteen("Bea")
 
@@ -240,6 +255,122 @@ def test_whoever_is_forgotten_leaves_every_generation_and_does_not_come_back(
     apply(store, new, [did(3, "Ann", "b"), did(4, "Bea", "b")], opener)
     store.switch(new)
     assert counts(store) == {(BEA, "a"): 1, (BEA, "b"): 1}
+
+
+def tally(store: ViewStore, opener: OpenOpener, thing: str) -> dict[bytes, int]:
+    with store.reading("counting") as read:
+        assert read is not None
+        return read[0].counts(TALLY, opener.blind("thing", thing))
+
+
+def test_rows_are_counted_by_their_labels_and_nothing_is_opened(store: ViewStore, opener: OpenOpener) -> None:
+    generation = store.target(Counting())
+    apply(store, generation, [did(1, "Ann", "a"), did(2, "Ann", "a"), did(3, "Ann", "b")], opener)
+    apply(store, generation, [did(2, "Bea", "a")], opener, part=1)
+    assert tally(store, opener, "a") == {FEW: 2}
+    apply(store, generation, [did(4, "Ann", "a")], opener)
+    opener.open_rows = lambda _: pytest.fail("a row was opened")  # type: ignore[method-assign,assignment,return-value]
+    assert tally(store, opener, "a") == {FEW: 1, MANY: 1}
+    assert tally(store, opener, "b") == {FEW: 1}
+    assert tally(store, opener, "c") == {}
+
+
+def test_a_deleted_row_is_not_counted(store: ViewStore, opener: OpenOpener) -> None:
+    generation = store.target(Counting())
+    apply(store, generation, [did(1, "Ann", "a"), did(2, "Bea", "a")], opener)
+    key = (opener.blind("thing", "a"), ANN)
+    for at in (2, 3):
+        with store.transaction(generation, {0: at}) as transaction:
+            transaction.view.delete(TALLY, [key])
+            transaction.advance({0: Place(at + 1, 0, 0)})
+    assert tally(store, opener, "a") == {FEW: 1}
+
+
+def test_a_row_that_can_be_opened_no_more_is_counted_once_when_it_is_replaced(
+    store: ViewStore, opener: OpenOpener
+) -> None:
+    generation = store.target(Counting())
+    apply(store, generation, [did(1, "Ann", "a")], opener)
+    opener.destroy(ANN)
+    with store.transaction(generation, {0: 1}) as transaction:
+        # Under a key of a later year, which lives.
+        row = Row((opener.blind("thing", "a"), ANN), {}, key_of(BEA), labels=frozenset({MANY}))
+        transaction.view.put(TALLY, [row])
+    assert tally(store, opener, "a") == {MANY: 1}
+
+
+def test_whoever_is_forgotten_leaves_the_counts_of_every_generation(store: ViewStore, opener: OpenOpener) -> None:
+    old = store.target(Counting())
+    events = [did(1, "Ann", "a"), did(2, "Ann", "b"), did(3, "Bea", "a")]
+    apply(store, old, events, opener)
+    new = store.begin(Counting())
+    apply(store, new, events, opener)
+    opener.destroy(ANN)
+    for _ in range(2):
+        store.forget(ANN)
+        assert (tally(store, opener, "a"), tally(store, opener, "b")) == ({FEW: 1}, {})
+    store.switch(new)
+    assert (tally(store, opener, "a"), tally(store, opener, "b")) == ({FEW: 1}, {})
+    assert store.row_counts(new) == {"count": 1, "tally": 1}
+    again = store.begin(Counting())
+    opener.destroyed.clear()
+    apply(store, again, events, opener)
+    store.switch(again)
+    assert tally(store, opener, "a") == {FEW: 1}, "nobody comes back by a rebuild either"
+    assert store.row_counts(again) == {"count": 1, "tally": 1}
+
+
+def test_dead_letters_of_whoever_is_forgotten_go_and_do_not_come_back(store: ViewStore, opener: OpenOpener) -> None:
+    generation = store.target(Counting())
+    letters = [
+        letter_of(did(at, who, "a"), generation, 0, ValueError()) for at, who in enumerate(("Ann", "Bea", "Bea"))
+    ]
+
+    def keep(after: int) -> None:
+        with store.transaction(generation, {0: after}) as transaction:
+            for letter in letters:
+                transaction.keep_dead(letter)
+            transaction.advance({0: Place(after + 1, 0, 0)})
+
+    keep(0)
+    assert store.dead_letter_counts() == {("counting", 1): 3}
+    store.forget(ANN)
+    assert {one.record_key for one in store.dead_letters()} == {BEA}
+    keep(1)
+    assert {one.record_key for one in store.dead_letters()} == {BEA}
+    assert store.dead_letter_counts() == {("counting", 1): 4}
+
+
+def test_partitions_begin_where_a_view_was_built_to_before_there_were_any(store: ViewStore, opener: OpenOpener) -> None:
+    generation = store.target(Counting())
+    projector = Projector(Counting(), generation, store, opener, partition_of=lambda _: NO_PART)
+    projector.work({}, [did(1, "Ann", "a"), did(2, "Bea", "a")], (2, 1_000_002))
+    assert place_of(store.places(generation), 3) == Place(2, 2, 1_000_002)
+    with store.reading("counting") as read:
+        assert read is not None
+        assert read[1] == {NO_PART: Place(2, 2, 1_000_002)}
+    with pytest.raises(Overtaken), store.transaction(generation, {3: 0}):
+        pytest.fail("what came before has been applied")
+    Projector(Counting(), generation, store, opener).work(
+        {3: place_of(store.places(generation), 3)}, [did(5, "Ann", "a")]
+    )
+    assert counts(store) == {(ANN, "a"): 2, (BEA, "a"): 1}
+    with store.reading("counting") as read:
+        assert read is not None
+        assert read[1] == {3: Place(5, 5, 1_000_005)}, "what all were at is no partition's place any more"
+    new = store.begin(Counting())
+    apply(store, new, [did(1, "Ann", "a"), did(2, "Bea", "a")], opener, part=NO_PART)
+    with pytest.raises(Behind):
+        store.switch(new)
+    apply(store, new, [did(5, "Ann", "a")], opener, part=NO_PART)
+    store.switch(new)
+
+
+def test_a_reader_who_wants_another_version_finds_nothing(store: ViewStore, opener: OpenOpener) -> None:
+    apply(store, store.target(Counting()), [did(1, "Ann", "a")], opener)
+    for version, is_there in ((1, True), (2, False), (None, True)):
+        with store.reading("counting", version) as read:
+            assert (read is not None) == is_there
 
 
 def test_views_are_there_after_they_were_closed(make_store: Callable[[], ViewStore], opener: OpenOpener) -> None:

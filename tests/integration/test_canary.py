@@ -344,7 +344,7 @@ def test_no_canary_is_on_kafka_or_in_what_relay_and_consumers_write(place, reque
     kafka: Kafka = request.getfixturevalue("own_kafka")
     place.server.settings = {**place.server.settings, "GRIFFEL_KAFKA": kafka.bootstrap}
     place.server.command("topics", "create", "--partitions", str(PARTITIONS), "--replication", "1")
-    with command(place.server, "relay"), command(place.server, "consume", "progress", "completion_stream"):
+    with command(place.server, "relay"), command(place.server, "consume", "progress", "completions"):
         await_view(place.server)
         copied = [record for found in records(kafka.bootstrap).values() for record in found]
         assert len(copied) > 30

@@ -14,7 +14,7 @@ import jsonschema_rs
 import pytest
 import requests
 
-from lrs import wiring
+from lrs import places
 from lrs.config import Mode, Settings
 from lrs.event_log import Event
 from lrs.http.call import Limits
@@ -251,7 +251,7 @@ def test_the_examples_of_streams_are_events_as_described() -> None:
 
 @asynccontextmanager
 async def opened(settings: Settings, events: list[Event]) -> Any:
-    async with wiring.open_vault(settings) as vault:
+    async with places.open_vault(settings) as vault:
         yield await opened_events(events, vault)
 
 
@@ -267,7 +267,7 @@ def refute(found: list[Json]) -> None:
 
 async def test_every_kind_of_event_says_what_is_described(server: Griffel, course: str) -> None:
     settings = Settings(data=server.data_dir)
-    reader = wiring.log_reader(settings)
+    reader = places.log_reader(settings)
     try:
         events = [Event(*row) for row in reader.rows("events_after", 0, 2**62)]
     finally:
@@ -283,7 +283,7 @@ async def test_every_record_on_kafka_is_as_described(make_lrs: Callable[..., Gri
     own = make_lrs("cluster", settings={"GRIFFEL_KAFKA": kafka.bootstrap})
     with running(own) as cluster:
         cluster.command("topics", "create", "--partitions", str(PARTITIONS), "--replication", "1")
-        with command(cluster, "relay"), command(cluster, "consume", "progress", "completion_stream"):
+        with command(cluster, "relay"), command(cluster, "consume", "progress", "completions"):
             conversation(cluster.url, cluster.key, cluster.secret)
             ends = time.monotonic() + BOUND_S
             while not (told := get(cluster, "/streams/completions/events", params={"wait_s": 5}).json())["events"]:

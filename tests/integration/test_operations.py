@@ -69,7 +69,7 @@ def test_relay_and_consumers_say_how_they_are(make_lrs, kafka) -> None:
         server.command("topics", "create", "--partitions", "3", "--replication", "1")
         with (
             process(server, "relay") as relay,
-            process(server, "consume", "progress", "completion_stream") as consumers,
+            process(server, "consume", "progress", "completions") as consumers,
         ):
             answer = requests.post(
                 f"{server.url}/statements", json=statements(BATCH), headers=server.headers(), timeout=60

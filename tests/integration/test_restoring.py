@@ -13,8 +13,8 @@ import pytest
 from lrs.config import Mode, Settings
 from lrs.errors import Damaged
 from lrs.event_log import EventLog
+from lrs.places import event_log, open_vault
 from lrs.restoring import RESTORED_AT_ONCE, LogRestorer
-from lrs.wiring import event_log, open_vault
 from tests.conformance.builders import agent, group, iri, new_id, reference, statement, voiding
 from tests.conformance.client import Api, Json
 from tests.contracts.log_places import LogPlace

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -17,6 +18,8 @@ from tests.services import Griffel, running
 
 BOUND_S = 20
 POLL_S = 0.1
+VIEWS = 2
+"""Those that consumers compute, and the completion stream."""
 COURSE = {
     "id": "https://school.example/views/course",
     "definition": {"type": "http://adlnet.gov/expapi/activities/course"},
@@ -68,8 +71,8 @@ def learners(server: Griffel) -> dict[str, dict[str, Any]]:
     return {one["agent"]["account"]["name"]: one for one in said["learners"] if one["agent"]}
 
 
-def dump(server: Griffel, view: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ask(server, "views", "dump", view).stdout.splitlines()]
+def rows(server: Griffel, view: str, table: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ask(server, "views", "dump", view, "--table", table).stdout.splitlines()]
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -80,13 +83,13 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def applied(server: Griffel) -> int:
-    """How far the view is, read beside the server: a command for each look would take most of the test's time."""
+    """How far the slowest view is, read beside the server: a command for each look would take most of the time."""
     views = sqlite3.connect(server.data_dir / "views" / "views.db", isolation_level=None, timeout=10)
     try:
-        found = views.execute("SELECT position FROM view_position WHERE name = 'progress'").fetchone()
+        found = views.execute("SELECT position FROM view_position").fetchall()
     finally:
         views.close()
-    return int(found[0]) if found else 0
+    return min(position for (position,) in found) if len(found) == VIEWS else 0
 
 
 def log_of(server: Griffel) -> sqlite3.Connection:
@@ -110,30 +113,71 @@ def test_a_statement_is_in_the_view_a_moment_later_and_is_taken_out_when_it_is_v
     assert (ann["enrolled"], ann["progress"], ann["modules"]) == (True, 0, {})
 
 
-def test_every_view_can_be_printed_and_is_listed(server: Griffel) -> None:
-    _, completed = post(server, about_course("ann", "registered"), about_course("ann", "completed"))
+def test_who_is_enrolled_and_who_has_completed_what_are_views_of_their_own(server: Griffel) -> None:
+    registered, done = post(
+        server,
+        about_course("ann", "registered"),
+        about_course("ann", "completed") | {"timestamp": "2026-11-02T10:00:00.000Z"},
+    )
     await_all(server)
     ann = learners(server)["ann"]
-    [row] = dump(server, "completions")
-    assert (row["content"]["course"], row["content"]["completed_at"]) == (COURSE["id"], ann["completed_at"])
-    post(server, voiding(completed))
+    [enrolment] = rows(server, "enrolments", "enrolments")
+    assert enrolment["key"].keys() == {"course", "learner"}
+    told = {"course": COURSE["id"], "enrolled": True, "enrolled_at": ann["enrolled_at"]}
+    assert enrolment["content"].items() >= told.items()
+    [completion] = rows(server, "completions", "completions")
+    assert completion["content"]["completed_at"] == "2026-11-02T10:00:00.000Z"
+    assert enrolment["key"] == completion["key"]
+    for name in ("completions", "enrolments"):
+        before = ask(server, "views", "dump", name).stdout
+        ask(server, "views", "rebuild", name, "--quiet")
+        assert ask(server, "views", "dump", name).stdout == before
+    post(server, voiding(done))
     await_all(server)
-    assert dump(server, "completions") == []
-    [row] = dump(server, "enrolments")
-    assert (row["content"]["enrolled"], row["content"]["enrolled_at"]) == (True, ann["enrolled_at"])
-    index = dump(server, "statement_index")
-    assert [(one["key"]["position"] > 0, one["content"]["voided"]) for one in index if one["table"] == "statement"] == [
-        (True, False),
-        (True, True),
-        (True, False),
-    ]
-    # The voiding statement is found by what its target is found by.
-    first, target, last = (one["key"]["position"] for one in index[:3])
-    inherited = {(one["key"]["position"], one["key"]["source"]) for one in index if one["table"] == "inherited"}
-    assert inherited == {(last, target)}, first
-    listed = {one["view"]: one for one in ask(server, "views", "list", "--json")}
-    assert listed["statement_index"]["position"] == listed["progress"]["position"] > 0
-    assert listed["progress"]["readings"] == ["enrolments", "completions"]
+    assert rows(server, "completions", "completions") == []
+    post(server, voiding(registered))
+    await_all(server)
+    assert rows(server, "enrolments", "enrolments") == []
+
+
+def test_every_view_is_listed_with_how_far_and_how_large_it_is(server: Griffel) -> None:
+    post(server, about_course("ann", "registered"), about_course("ben", "registered"))
+    await_all(server)
+    listed = {one["view"]: one for one in ask(server, "views", "list", "--rows", "--json")}
+    assert set(listed) == {"statement_index", "progress", "completions", "enrolments", "completion_stream"}
+    assert {one["state"] for one in listed.values()} == {"serving"}
+    assert {one["lag_events"] for one in listed.values()} == {0}
+    assert {one["position"] for one in listed.values()} == {listed["statement_index"]["position"]}
+    assert {name: one["of"] for name, one in listed.items() if one["of"]} == dict.fromkeys(
+        ("completions", "enrolments"), "progress"
+    )
+    assert listed["progress"]["rows"] == {"fact": 2, "standing": 2}
+    assert listed["statement_index"]["rows"]["statement"] == 2
+    printed = ask(server, "views", "list").stdout
+    assert all(name in printed for name in listed)
+
+
+def test_a_learner_with_several_registrations_is_one_row_and_counts_once(server: Griffel) -> None:
+    def under(registration: str, statement: dict[str, Any]) -> dict[str, Any]:
+        return statement | {"context": statement.get("context", {}) | {"registration": registration}}
+
+    first, second = (str(uuid.uuid4()) for _ in range(2))
+    post(
+        server,
+        about_course("ann", "registered"),
+        under(first, about_course("ann", "registered") | {"timestamp": "2025-01-01T10:00:00Z"}),
+        under(first, about_course("ann", "completed") | {"timestamp": "2025-02-01T10:00:00Z"}),
+        under(second, about_module("ann", "completed")),
+        about_course("ben", "registered"),
+        about_course("ben", "completed"),
+        about_course("cas", "experienced"),
+    )
+    await_all(server)
+    shown = ask(server, "courses", "show", COURSE["id"], "--json")
+    assert len(shown["learners"]) == 3
+    assert learners(server)["ann"].items() >= {"registration": second, "enrolled": True, "completed_at": None}.items()
+    [listed] = ask(server, "courses", "list", "--json")
+    assert (listed["enrolled"], listed["completed"]) == (2, 1)
 
 
 def test_a_damaged_event_is_left_aside_and_everything_else_goes_on(server: Griffel) -> None:
@@ -159,18 +203,26 @@ def test_a_damaged_event_is_left_aside_and_everything_else_goes_on(server: Griff
     server.start()
     await_all(server)
     assert set(learners(server)) == {"ann", "cas"}
-    [letter] = ask(server, "dead-letters", "list", "--json")
-    assert (letter["view"], letter["position"], letter["error"]) == ("progress", position, "Damaged")
+    letters = {one["view"]: one for one in ask(server, "dead-letters", "list", "--json")}
+    # Of a statement that cannot be opened, nobody can say what it changes.
+    assert set(letters) == {"progress", "completion_stream"}
+    assert {(one["position"], one["error"]) for one in letters.values()} == {(position, "Damaged")}
+    letter = letters["progress"]
+    listed = {one["view"]: one["dead_letters"] for one in ask(server, "views", "list", "--json")}
+    assert listed == dict.fromkeys((*letters, "completions", "enrolments"), 1) | {"statement_index": 0}
     shown = json.loads(ask(server, "dead-letters", "show", str(letter["number"])).stdout)
     assert (shown["statement"], shown["opening"]) == (None, "Damaged")
-    again = ask(server, "dead-letters", "redrive", "--all", check=False)
+    again = ask(server, "dead-letters", "redrive", str(letter["number"]), check=False)
     assert (again.returncode, again.stdout.strip()) == (1, f"{letter['number']}: Damaged")
+    again = ask(server, "dead-letters", "redrive", "--all", check=False)
+    assert (again.returncode, len(again.stdout.splitlines())) == (1, len(letters))
     # What was mended in the log is applied by a view that is built anew.
     with closing(log_of(server)) as log:
         log.execute("UPDATE events SET state = ? WHERE position = ?", (state, position))
     ask(server, "views", "rebuild", "progress", "--quiet")
     assert set(learners(server)) == {"ann", "bea", "cas"}
-    assert ask(server, "dead-letters", "list", "--json") == []
+    left = {one["view"] for one in ask(server, "dead-letters", "list", "--json")}
+    assert left == {"completion_stream"}
 
 
 def test_a_learner_whose_keys_are_destroyed_is_in_no_answer_and_no_rebuilt_view(server: Griffel) -> None:
@@ -192,10 +244,8 @@ def test_a_learner_whose_keys_are_destroyed_is_in_no_answer_and_no_rebuilt_view(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (
-            ("views", "rebuild", "nothing"),
-            "there is no view nothing that consumers compute; there are: progress",
-        ),
+        (("views", "rebuild", "nothing"), "there is no view nothing; there are: progress, enrolments, completions"),
+        (("views", "dump", "statement_index", "--table", "nothing"), "the view statement_index has no table nothing"),
         (("views", "dump", "progress", "--table", "nothing"), "the view progress has no table nothing"),
         (("courses", "show", "0" * 32), "there is no such course"),
         (("dead-letters", "redrive", "7"), "there is no dead letter 7"),

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.course_rules import fact_of, fold, instant_us, learner_standing, met_at, new_standing, take, time_text
+from projections.course_rules import (
+    fact_of,
+    fold,
+    instant_us,
+    learner_standing,
+    merge,
+    met_at,
+    new_standing,
+    take,
+    time_text,
+)
 from schemas.actions import action_of
 
 ADL = "http://adlnet.gov/expapi/"
@@ -177,6 +187,36 @@ def test_progress_of_a_course_is_the_mean_over_all_its_units_touched_or_not() ->
     assert {unit: one.progress for unit, one in told.modules.items()} == {"u": 50, "v": 100, "w": 0}
 
 
+def standing_under(registration: str, *facts: dict[str, Any]) -> dict[str, Any]:
+    standing = fold(new_standing("c", registration), [(b"%d" % at, one) for at, one in enumerate(facts)])
+    assert standing is not None
+    return standing
+
+
+def test_what_is_said_without_a_registration_belongs_to_the_newest() -> None:
+    platform = standing_under("", {"at": 1, "kind": "enrolled"}, {"at": 9, "kind": "completed", "unit": "u"})
+    older = standing_under("a", {"at": 3, "kind": "completed"}, {"at": 2, "kind": "passed", "score": 0.9})
+    newer = standing_under("b", {"at": 4, "kind": "other", "progress": 30})
+    told = learner_standing(b"x", merge([platform, older, newer]), ("u",))
+    assert (told.registration, told.enrolled, told.enrolled_at) == ("b", True, time_text(1))
+    assert told.modules["u"].completed_at == time_text(9)
+    assert (told.completed_at, told.outcome) == (None, None), "an older registration is over"
+
+
+def test_the_latest_about_an_enrolment_counts_whatever_registration_it_is_under() -> None:
+    left = standing_under("a", {"at": 5, "kind": "unenrolled"})
+    back = standing_under("", {"at": 6, "kind": "enrolled"})
+    assert learner_standing(b"x", merge([left, back]), ()).enrolled
+    assert not learner_standing(b"x", merge([left, standing_under("b", {"at": 4, "kind": "enrolled"})]), ()).enrolled
+
+
+def test_a_rule_is_met_within_one_registration() -> None:
+    launched = {"at": 1, "kind": "launched", "unit": "u", "rule": "CompletedAndPassed"}
+    older = standing_under("a", launched, {"at": 2, "kind": "completed", "unit": "u"})
+    newer = standing_under("b", launched | {"at": 3}, {"at": 4, "kind": "passed", "unit": "u"})
+    assert met_at(merge([older, newer])["units"]["u"]) is None
+
+
 def test_nothing_is_left_of_no_facts() -> None:
     assert fold(new_standing("c", ""), []) is None
 
@@ -215,3 +255,9 @@ def test_taking_one_after_the_other_equals_folding_where_every_session_is_normal
     for statement, one in named:
         take(standing, statement, one)
     assert fold(new_standing("c", "r"), named) == standing
+
+
+@given(FACTS, st.sampled_from(("", "r")))
+def test_one_standing_alone_is_what_it_was(facts: list[dict[str, Any]], registration: str) -> None:
+    standing = standing_under(registration, *facts)
+    assert learner_standing(b"x", merge([standing]), ("u", "v")) == learner_standing(b"x", standing, ("u", "v"))

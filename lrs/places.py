@@ -1,0 +1,149 @@
+"""Where everything of an installation lies, in either mode: keys, vault, log, attachments, views."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from lrs.attachments import BlobFolder, BlobStore, BlobTable
+from lrs.completions import Completions
+from lrs.config import Mode, Settings
+from lrs.event_log import EventLog
+from lrs.garbage import spare_the_collector
+from lrs.guarded_log import GuardedLog
+from lrs.index_builder import IndexBuilder
+from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider
+from lrs.key_vault import KeyVault
+from lrs.log_reader import LogReader, PostgresReader, SQLiteReader
+from lrs.opening import VaultOpener
+from lrs.partitions import partitioning_of
+from lrs.restoring import LogRestorer
+from lrs.status import RelayPosition, read_relay_position
+from lrs.vault_store import PostgresVault, SQLiteVault, VaultStore
+from lrs.views import Views
+from lrs.writer_process import OpenWriter
+from projections.postgres_views import PostgresViews
+from projections.projection import Opener
+from projections.sqlite_views import SQLiteViews
+from projections.view_store import ViewStore
+
+
+def key_provider(settings: Settings) -> KeyProvider:
+    """Give who holds the root keys."""
+    if settings.master_key:
+        return EnvironmentKey(settings.master_key)
+    return FileKeys(keys_folder(settings))
+
+
+def keys_folder(settings: Settings) -> Path:
+    """Give the folder of the root keys.
+
+    In cluster mode every server needs the same one, whatever its data folder is, and two clusters of one user need two:
+    so it is the user's own, by the place of the vault's database.
+    """
+    if settings.keys_dir is not None:
+        return settings.keys_dir
+    if settings.mode is Mode.EMBEDDED:
+        return settings.data / "keys"
+    given = conninfo_to_dict(settings.keys_url)
+    database = "\0".join(str(given.get(name, "")) for name in ("host", "port", "dbname"))
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return home / "griffel" / "keys" / hashlib.sha256(database.encode()).hexdigest()[:16]
+
+
+def vault_store(settings: Settings) -> VaultStore:
+    """Give the vault's tables."""
+    if settings.mode is Mode.EMBEDDED:
+        return SQLiteVault(settings.data / "vault" / "vault.db")
+    return PostgresVault(settings.keys_url)
+
+
+def event_log(settings: Settings) -> EventLog:
+    """Give the log."""
+    if settings.mode is Mode.EMBEDDED:
+        path = settings.data / "log" / "log.db"
+        return EventLog(str(path), lambda: SQLiteReader(path))
+    return cluster_log(settings)
+
+
+def cluster_log(settings: Settings) -> GuardedLog:
+    """Give the log of a cluster."""
+    return GuardedLog(settings.database_url, lambda: PostgresReader(settings.database_url))
+
+
+def log_reader(settings: Settings) -> LogReader:
+    """Give a reader of the log, beside whoever writes it."""
+    if settings.mode is Mode.EMBEDDED:
+        return SQLiteReader(settings.data / "log" / "log.db")
+    return PostgresReader(settings.database_url)
+
+
+def relay_position(settings: Settings) -> RelayPosition | None:
+    """Give what says how far the relay is, None where there is no relay."""
+    if settings.mode is Mode.EMBEDDED:
+        return None
+    return partial(read_relay_position, settings.database_url)
+
+
+def blob_store(settings: Settings) -> BlobStore:
+    """Give where attachments lie."""
+    if settings.mode is Mode.EMBEDDED:
+        return BlobFolder(settings.data / "attachments")
+    return BlobTable(settings.database_url)
+
+
+def view_store(settings: Settings, opener: Opener, *, read_only: bool = False) -> ViewStore:
+    """Give where the views lie; read_only makes nothing that is not there."""
+    if settings.mode is Mode.EMBEDDED:
+        return SQLiteViews(settings.data / "views" / "views.db", opener, read_only=read_only)
+    return PostgresViews(settings.database_url, opener, read_only=read_only)
+
+
+@asynccontextmanager
+async def open_vault(settings: Settings) -> AsyncIterator[KeyVault]:
+    """Open the key vault alone, as the command line needs it."""
+    vault = KeyVault(vault_store(settings), key_provider(settings))
+    await vault.start()
+    try:
+        yield vault
+    finally:
+        await vault.stop()
+
+
+@asynccontextmanager
+async def open_views(settings: Settings, vault: KeyVault, log: EventLog) -> AsyncIterator[Views]:
+    """Open the views of a log. Computing them is for `consuming`, or for `computing_views`."""
+    opener = VaultOpener(vault)
+    store = await asyncio.to_thread(view_store, settings, opener)
+    partitioning = None
+    if settings.mode is Mode.CLUSTER:
+        partitioning = partial(partitioning_of, settings.database_url)
+    index = IndexBuilder(log, LogRestorer(log, vault))
+    views = Views(store, opener, log, Completions(log, vault), index, partitioning=partitioning)
+    try:
+        yield views
+    finally:
+        await views.stop()
+
+
+@asynccontextmanager
+async def computing_views(settings: Settings, open_writer: OpenWriter) -> AsyncIterator[Views]:
+    """Open what computes the views of an embedded installation from its log, beside the server whose writer is lent."""
+    path = settings.data / "log" / "log.db"
+    async with open_vault(settings) as vault:
+        log = EventLog(str(path), lambda: SQLiteReader(path), open_writer=open_writer)
+        await log.start()
+        try:
+            async with open_views(settings, vault, log) as views:
+                views.follow_log()
+                spare_the_collector()
+                yield views
+        finally:
+            await log.stop()
