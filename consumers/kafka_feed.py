@@ -199,7 +199,10 @@ class KafkaSource:
         flow = self._flows.get(feed.partition)
         if flow is not None and flow.feed is feed:
             flow.begun = True
-            consumer.resume(TopicPartition(EVENTS, feed.partition))
+            place = TopicPartition(EVENTS, feed.partition)
+            if self._group is not None and _is_ahead(consumer, place, feed.floor):
+                consumer.seek_to_beginning(place)
+            consumer.resume(place)
 
     def _seek(self, consumer: Any, feed: KafkaPartition, round_: int) -> None:
         flow = self._flows.get(feed.partition)
@@ -212,9 +215,9 @@ class KafkaSource:
         if self._group is None:
             return
         offsets = {
-            TopicPartition(EVENTS, partition): OffsetAndMetadata(flow.feed.applied_offset, "", -1)
+            TopicPartition(EVENTS, partition): OffsetAndMetadata(applied[0], str(applied[1]), -1)
             for partition, flow in self._flows.items()
-            if flow.feed.applied_offset is not None
+            if (applied := flow.feed.applied) is not None
         }
         if offsets:
             consumer.commit_async(offsets)
@@ -281,6 +284,15 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_revoked(self, revoked: Any) -> None:
         self._source._go([place.partition for place in revoked])  # noqa: SLF001
+
+
+def _is_ahead(consumer: Any, place: TopicPartition, position: int) -> bool:
+    """Say whether the group goes on behind events that a view at this position lacks: one that was lost, or restored.
+
+    Without this nothing would tell of them before the partition's next event.
+    """
+    committed = consumer.committed(place, metadata=True, timeout_ms=int(CONNECT_S * 1000))
+    return committed is not None and committed.offset > 0 and int(committed.metadata or position + 1) > position
 
 
 def _read(record: Any) -> EventRecord | HeadMarker | None:

@@ -64,9 +64,15 @@ class KafkaPartition:
         self._incarnation = b""
         self._given = self._through = (0, 0)
         self._grown = asyncio.Event()
-        self.applied_offset: int | None = None
+        self.applied: tuple[int, int] | None = None
+        """(offset, position): everything before that offset is at or below that position, which is applied."""
         self.dropped = 0
         self.dropped_bytes = 0
+
+    @property
+    def floor(self) -> int:
+        """The position that the reader has applied, as it last said; -1 before it has."""
+        return self._floor
 
     async def read(self, after: int, limit: int) -> Sequence[EventRecord]:
         """Give up to `limit` events after a position, in order and none left out; [] when no more have come yet.
@@ -181,7 +187,7 @@ class KafkaPartition:
             else:
                 reached = (one.through, one.stored_us)
             self._through = max(self._through, reached)
-            self.applied_offset = offset + 1
+            self.applied = (offset + 1, after)
             self._drop_first()
 
     def _drop_first(self) -> None:

@@ -7,7 +7,6 @@ long as its lease holds; for the rest a thread waits while the event loop asks. 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
@@ -17,16 +16,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from consumers.feed import FeedEvent
 from lrs.errors import Busy, Damaged
 from lrs.key_vault import KeyId, KeyVault
-from lrs.sealing import SCHEMA, key_of, open_part
+from lrs.sealing import SCHEMA, key_of, open_part, seal_part
 from projections.projection import Json, KeyGone, KeyRef, OpenedEvent
 from schemas.envelope import (
     NOBODY,
-    NONCE_BYTES,
     Algorithm,
     Header,
     Part,
     SealedPart,
-    pad,
     parse_part,
     split_parts,
 )
@@ -81,9 +78,8 @@ class VaultOpener:
         cipher = self._vault.opening_key(key_id) or self._ciphers([key_id])[key_id]
         if cipher is None:
             raise KeyGone
-        front = Header(Algorithm.AES_256_GCM, key.purpose, key.year, Part.ROW, key.owner, key.version, SCHEMA).pack()
-        nonce = os.urandom(NONCE_BYTES)
-        return front + nonce + cipher.encrypt(nonce, pad(orjson.dumps(content)), front + binding)
+        header = Header(Algorithm.AES_256_GCM, key.purpose, key.year, Part.ROW, key.owner, key.version, SCHEMA)
+        return seal_part(cipher, header, binding, orjson.dumps(content))
 
     def _ciphers(self, keys: Iterable[KeyId]) -> dict[KeyId, AESGCM | None]:
         """Give every key's cipher, None where it is destroyed. Waits for the vault where one is not in memory."""

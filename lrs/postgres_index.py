@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from lrs.indexing import INDEX_TABLES, Filling, IndexRow, Linked, Reference, tail_of
 from lrs.sql import new_tables, script
+from projections.postgres_arrays import BigInts, Byteas, Uuids
 
 if TYPE_CHECKING:
     from lrs.postgres_recorder import PostgresTables
@@ -62,11 +62,11 @@ class PostgresIndex:
             self._run(
                 "INSERT INTO statement_new (position, terms, people, target, voids) SELECT * FROM unnest("
                 "%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[]) ON CONFLICT DO NOTHING",
-                [row.position for row in rows],
-                [row.terms for row in rows],
-                [row.people for row in rows],
-                [row.target for row in rows],
-                [row.voids for row in rows],
+                BigInts.of([row.position for row in rows]),
+                Byteas([row.terms for row in rows]),
+                Byteas([row.people for row in rows]),
+                Byteas([row.target for row in rows]),
+                Byteas([row.voids for row in rows]),
             )
         self._tables.insert_lists(*filling.lists(), suffix="_new")
         asked = [row for row in rows if row.voids is not None]
@@ -74,12 +74,12 @@ class PostgresIndex:
             self._run(
                 "INSERT INTO voiding_new (target, position) SELECT * FROM unnest(%b::bytea[], %b::bigint[]) "
                 "ON CONFLICT DO NOTHING",
-                [row.voids for row in asked],
-                [row.position for row in asked],
+                Byteas([row.voids for row in asked]),
+                BigInts.of([row.position for row in asked]),
             )
         if filling.voided:
             voided = [one.position for one in self.linked(filling.voided).values()]
-            self._run("UPDATE statement_new SET voided = 1 WHERE position = ANY(%s)", voided)
+            self._run("UPDATE statement_new SET voided = 1 WHERE position = ANY(%s)", BigInts.of(voided))
         self._run("UPDATE index_build SET position = %s", filling.position)
 
     def references(self, after: int, limit: int) -> list[Reference]:
@@ -87,7 +87,7 @@ class PostgresIndex:
         return [Reference(row[0], row[1].bytes, row[2]) for row in self._rows(text, after, limit)]
 
     def referring_to(self, targets: Sequence[bytes]) -> list[Reference]:
-        rows = self._rows(_REFERENCES + "WHERE s.target = ANY(%b)", list(targets))
+        rows = self._rows(_REFERENCES + "WHERE s.target = ANY(%b)", Byteas(targets))
         return [Reference(row[0], row[1].bytes, row[2]) for row in rows]
 
     def linked(self, originator_ids: Sequence[bytes]) -> dict[bytes, Linked]:
@@ -95,7 +95,7 @@ class PostgresIndex:
             "SELECT e.originator_id, s.position, s.terms, s.target FROM events e "
             "JOIN statement_new s ON s.position = e.position "
             "WHERE e.originator_version = 1 AND e.originator_id = ANY(%s)",
-            [UUID(bytes=one) for one in originator_ids],
+            Uuids(originator_ids),
         )
         return {row[0].bytes: Linked(*row[1:]) for row in rows}
 

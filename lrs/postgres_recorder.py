@@ -16,8 +16,7 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from psycopg import Connection, pq
-from psycopg.adapt import Dumper
+from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL
@@ -39,40 +38,13 @@ from lrs.appending import (
 from lrs.postgres_index import PostgresIndex
 from lrs.settling import settle
 from lrs.sql import script, split_script
+from projections.postgres_arrays import BigInts, Byteas, Texts, Uuids
 
 CHANNEL = "griffel_log"
 CONNECT_TIMEOUT_S = 5.0
 CONNECTION_AGE_S = 10 * 365 * 86_400.0
 """After which a connection is replaced: never, since a writer ends with its connection."""
 _LARGEST = 2**63 - 1
-_INT8 = 20
-_INT8_ARRAY = 1016
-_ARRAY_HEADER = struct.Struct(">iiiii")
-_INT8_LENGTH = struct.pack(">i", 8)
-
-
-class BigInts:
-    """64-bit numbers as one binary array parameter, from their 8 bytes each: a tenth of the cost of a list."""
-
-    __slots__ = ("items",)
-
-    def __init__(self, items: Sequence[bytes]) -> None:
-        self.items = items
-
-    @classmethod
-    def of(cls, numbers: Sequence[int]) -> BigInts:
-        """Take numbers instead of bytes."""
-        packed = struct.pack(f">{len(numbers)}q", *numbers)
-        return cls([packed[at : at + 8] for at in range(0, len(packed), 8)])
-
-
-class _BigIntsDumper(Dumper):
-    format = pq.Format.BINARY
-    oid = _INT8_ARRAY
-
-    def dump(self, obj: Any) -> bytes:
-        header = _ARRAY_HEADER.pack(1, 0, _INT8, len(obj.items), 1)
-        return header + b"".join([piece for item in obj.items for piece in (_INT8_LENGTH, item)])
 
 
 def open_datastore(url: str, *, connections: int = 1) -> PostgresDatastore:
@@ -250,7 +222,6 @@ class PostgresTables:
 
     def __init__(self, connection: Connection[tuple[Any, ...]]) -> None:
         self._connection = connection
-        connection.adapters.register_dumper(BigInts, _BigIntsDumper)
         self._cursor = connection.cursor()
         # So that positions are committed in order: the lock is held until the transaction ends.
         self._cursor.execute("LOCK TABLE events IN EXCLUSIVE MODE", prepare=False)
@@ -264,16 +235,16 @@ class PostgresTables:
         return position, stored_us, now_us
 
     def look_up(self, streams: Sequence[Stream], people: Sequence[bytes], statements: Sequence[bytes]) -> LookedUp:
-        ids, versions = [UUID(bytes=one) for one, _ in streams], [version for _, version in streams]
+        ids, versions = Uuids([one for one, _ in streams]), BigInts.of([version for _, version in streams])
         with self._connection.pipeline():
             head, known, states, referrers, voidings = (
                 self._connection.execute(SQL(text), parameters, prepare=True)
                 for text, parameters in (
                     (_HEAD, ()),
                     (_KNOWN_STREAMS, (ids, versions)),
-                    (_PERSON_STATES, (list(people),)),
-                    (_REFERRERS, (list(statements),)),
-                    (_VOIDINGS, (list(statements),)),
+                    (_PERSON_STATES, (Byteas(people),)),
+                    (_REFERRERS, (Byteas(statements),)),
+                    (_VOIDINGS, (Byteas(statements),)),
                 )
             )
         position, stored_us, now_us = head.fetchall()[0]
@@ -296,17 +267,17 @@ class PostgresTables:
         return stored_us
 
     def person_states(self, people: Sequence[bytes]) -> list[PersonStateRow]:
-        return [(row[0], row[1], row[2]) for row in self.rows(_PERSON_STATES, list(people))]
+        return [(row[0], row[1], row[2]) for row in self.rows(_PERSON_STATES, Byteas(people))]
 
     def referrers(self, targets: Sequence[bytes]) -> list[Referrer]:
-        return [(row[0], row[1].bytes, row[2]) for row in self.rows(_REFERRERS, list(targets))]
+        return [(row[0], row[1].bytes, row[2]) for row in self.rows(_REFERRERS, Byteas(targets))]
 
     def known_statements(self, originator_ids: Sequence[bytes]) -> dict[bytes, KnownStatement]:
         rows = self.rows(
             "SELECT e.originator_id, s.position, s.terms, s.target, s.voids, s.voided, e.record_key "
             "FROM events e JOIN statement s ON s.position = e.position "
             "WHERE e.originator_version = 1 AND e.originator_id = ANY(%s)",
-            [UUID(bytes=one) for one in originator_ids],
+            Uuids(originator_ids),
         )
         return {row[0].bytes: KnownStatement(row[1], row[2], row[3], row[4], bool(row[5]), row[6]) for row in rows}
 
@@ -321,12 +292,12 @@ class PostgresTables:
             "SELECT * FROM unnest(%s::bigint[], %b::uuid[], %s::bigint[], %b::text[], %b::bytea[], %s::bigint[], "
             "%b::bytea[])",
             BigInts.of(columns[0]),
-            [UUID(bytes=one) for one in columns[1]],
+            Uuids(columns[1]),
             BigInts.of(columns[2]),
-            list(columns[3]),
-            list(columns[4]),
+            Texts([topic.encode() for topic in columns[3]]),
+            Byteas(columns[4]),
             BigInts.of(columns[5]),
-            list(columns[6]),
+            Byteas(columns[6]),
         )
         if rows.statements:
             at, terms, people, targets, voids = zip(*rows.statements, strict=True)
@@ -334,28 +305,28 @@ class PostgresTables:
                 "INSERT INTO statement (position, terms, people, target, voids) "
                 "SELECT * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[])",
                 BigInts.of(at),
-                list(terms),
-                list(people),
-                list(targets),
-                list(voids),
+                Byteas(terms),
+                Byteas(people),
+                Byteas(targets),
+                Byteas(voids),
             )
         self.insert_lists(rows.terms, rows.people)
         if rows.blobs:
             self.run(
                 "INSERT INTO blob (blob_id, position) SELECT * FROM unnest(%b::bytea[], %s::bigint[]) "
                 "ON CONFLICT DO NOTHING",
-                [one for one, _ in rows.blobs],
-                [one for _, one in rows.blobs],
+                Byteas([one for one, _ in rows.blobs]),
+                BigInts.of([one for _, one in rows.blobs]),
             )
         if rows.voidings:
             self.run(
                 "INSERT INTO voiding (target, position) SELECT * FROM unnest(%b::bytea[], %s::bigint[]) "
                 "ON CONFLICT DO NOTHING",
-                [one for one, _ in rows.voidings],
-                [one for _, one in rows.voidings],
+                Byteas([one for one, _ in rows.voidings]),
+                BigInts.of([one for _, one in rows.voidings]),
             )
         if rows.voided_positions:
-            self.run("UPDATE statement SET voided = 1 WHERE position = ANY(%s)", rows.voided_positions)
+            self.run("UPDATE statement SET voided = 1 WHERE position = ANY(%s)", BigInts.of(rows.voided_positions))
         self.run("UPDATE log_head SET position = %s, stored_us = %s", position, stored_us)
         self._cursor.execute(f"NOTIFY {CHANNEL}", prepare=False)
 
@@ -393,13 +364,13 @@ class PostgresTables:
             self.run(
                 f"INSERT INTO event_people{suffix} (pseudonym, position) "
                 "SELECT * FROM unnest(%b::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING",
-                [one for one, _ in people],
+                Byteas([one for one, _ in people]),
                 BigInts.of([one for _, one in people]),
             )
 
     def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
         rows = self.rows(
-            "SELECT document_key, revision FROM document WHERE document_key = ANY(%s)", list(document_keys)
+            "SELECT document_key, revision FROM document WHERE document_key = ANY(%s)", Byteas(document_keys)
         )
         return {bytes(row[0]): row[1] for row in rows}
 
@@ -418,7 +389,7 @@ class PostgresTables:
         )
 
     def delete_documents(self, document_keys: Sequence[bytes]) -> None:
-        self.run("DELETE FROM document WHERE document_key = ANY(%s)", list(document_keys))
+        self.run("DELETE FROM document WHERE document_key = ANY(%s)", Byteas(document_keys))
 
     def index(self) -> PostgresIndex:
         return PostgresIndex(self)

@@ -50,17 +50,22 @@ Keys = Mapping[bytes, SealingKey | None]
 
 
 class _Nonces:
-    """Random nonces, drawn from the system's generator a few hundred at a time."""
+    """Random nonces, drawn from the system's generator a few hundred at a time. Any thread may ask."""
 
     def __init__(self) -> None:
         self._drawn: list[bytes] = []
 
     def next(self) -> bytes:
         """Give a nonce that is given once."""
-        if not self._drawn:
+        try:
+            return self._drawn.pop()
+        except IndexError:
+            # Two threads may draw at once; then the nonces of one are never used.
             block = os.urandom(NONCES_DRAWN * NONCE_BYTES)
-            self._drawn = [block[at : at + NONCE_BYTES] for at in range(0, len(block), NONCE_BYTES)]
-        return self._drawn.pop()
+            drawn = [block[at : at + NONCE_BYTES] for at in range(0, len(block), NONCE_BYTES)]
+            nonce = drawn.pop()
+            self._drawn = drawn
+            return nonce
 
 
 _next_nonce = _Nonces().next

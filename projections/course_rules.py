@@ -283,6 +283,8 @@ def merge(standings: Iterable[Json]) -> Json:
     registrations before that one only the enrolment counts (the latest statement about it, whichever it was under).
     """
     known = list(standings)
+    if len(known) == 1:
+        return known[0]
     newest = max(known, key=lambda one: (one["registration"] is not None, one["last"], one["registration"] or ""))
     merged = new_standing(newest["course"], newest["registration"])
     for one in known:

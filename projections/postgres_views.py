@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any
 
 import psycopg
 
+from projections.postgres_arrays import BigInts, BinaryArray, Byteas
 from projections.projection import Key, Opener, Table
 from projections.sql_view_store import SqlViewStore
 from projections.view_store import Session, SqlRow, StoreBusy
@@ -187,13 +189,16 @@ class _PostgresSession:
             "SELECT * FROM unnest(%b::bytea[], %b::bytea[], %b::bigint[], %b::bigint[]) "
             "ON CONFLICT (grp, label, part) DO UPDATE SET rows = known.rows + excluded.rows",
             sorted(rows),
+            (Byteas, Byteas, BigInts.of, BigInts.of),
         )
 
-    def _over(self, text: str, rows: Sequence[SqlRow]) -> list[SqlRow]:
-        """Run a statement over columns of values, sent as binary arrays."""
+    def _over(
+        self, text: str, rows: Sequence[SqlRow], kinds: Iterable[Callable[[Any], BinaryArray]] = repeat(Byteas)
+    ) -> list[SqlRow]:
+        """Run a statement over columns of values, sent as binary arrays of these kinds."""
         if not rows:
             return []
-        columns = [list(column) for column in zip(*rows, strict=True)]
+        columns = [kind(column) for column, kind in zip(zip(*rows, strict=True), kinds, strict=False)]
         cursor = self._connection.execute(text, columns, prepare=True, binary=True)
         return cursor.fetchall() if cursor.description is not None else []
 

@@ -115,12 +115,17 @@ class StoredView:
         self._opener = opener
         self._part = part
         self._anyone_forgotten: bool | None = None
+        self._counted_as: dict[str, dict[Key, bytes]] = {}
+        """What rows of counted tables are counted as, of those that this transaction has looked at."""
 
     def get(self, table: Table, keys: Iterable[Key]) -> dict[Key, Row]:
         wanted = list(keys)
         if not wanted:
             return {}
-        found = self._session.get_many(self._name(table), _columns(table), table.key, wanted)
+        columns = (*_columns(table), "labels") if table.counted else _columns(table)
+        found = self._session.get_many(self._name(table), columns, table.key, wanted)
+        if table.counted:
+            found = self._note_labels(table, wanted, found)
         return {row.key: row for row in self._opened(table, found)}
 
     def find(self, table: Table, **columns: bytes) -> list[Row]:
@@ -185,14 +190,25 @@ class StoredView:
             if len(found) < page_rows:
                 return
 
+    def _note_labels(self, table: Table, wanted: Sequence[Key], found: Sequence[SqlRow]) -> list[SqlRow]:
+        """Remember what rows are counted as, which stands last in them; give the rows without it."""
+        known = self._counted_as.setdefault(table.name, {})
+        known.update(dict.fromkeys(wanted, b""))
+        known.update((tuple(row[: len(table.key)]), row[-1]) for row in found)
+        return [row[:-1] for row in found]
+
     def _recount(self, table: Table, labels: Mapping[Key, bytes]) -> None:
         """Count rows as what they are about to be, and no longer as what they were."""
-        known = self._session.get_many(self._name(table), (*table.key, "labels"), table.key, list(labels))
+        known = self._counted_as.setdefault(table.name, {})
+        if unknown := [key for key in labels if key not in known]:
+            columns = (*table.key, "labels")
+            self._note_labels(table, unknown, self._session.get_many(self._name(table), columns, table.key, unknown))
         more = Counter[tuple[bytes, bytes]]()
         for key, packed in labels.items():
-            more.update((key[0], label) for label in unpack_labels(packed))
-        for row in known:
-            more.subtract((row[0], label) for label in unpack_labels(row[-1]))
+            if packed != (before := known[key]):
+                more.update((key[0], label) for label in unpack_labels(packed))
+                more.subtract((key[0], label) for label in unpack_labels(before))
+                known[key] = packed
         changed = [(group, label, self._part, rows) for (group, label), rows in more.items() if rows]
         if changed:
             self._session.add_many(counts_named(self._name(table)), changed)

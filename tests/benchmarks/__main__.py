@@ -82,13 +82,14 @@ class Store:
         return outcome
 
     def memory_mb(self) -> dict[str, float]:
-        """Give the resident memory of the server and its writer."""
+        """Give the resident memory of the server and of each process that it has."""
         found: dict[str, float] = {}
         for pid in [self._pid, *_children(self._pid)]:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             status = Path(f"/proc/{pid}/status").read_text()
             resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-            found["writer" if b"lrs.writer" in command else "server"] = resident / 1024
+            module = command[command.index(b"-m") + 1].decode()
+            found[{"lrs.writer": "writer", "lrs.view_process": "views"}.get(module, "server")] = resident / 1024
         return found
 
 

@@ -164,6 +164,14 @@ async def test_processes_of_one_group_share_partitions_and_take_over_those_of_on
         await first.has(lambda mine: len(mine) == PARTITIONS)
     finally:
         await first.source.stop()
+    # A view that was lost begins at the beginning, whatever its group has come to, and though nothing new comes.
+    third = Member(kafka.bootstrap, "shared")
+    await third.source.start()
+    try:
+        await third.has(lambda mine: len(mine) == PARTITIONS)
+        assert await third.apply() == applied
+    finally:
+        await third.source.stop()
     assert await refute(database, kafka.bootstrap, PARTITIONS) == []
 
 

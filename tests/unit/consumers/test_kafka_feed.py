@@ -78,7 +78,7 @@ async def test_what_was_given_is_given_again_until_it_is_said_to_be_applied(feed
     take(feed, event(2, 0), event(5, 2), event(9, 5))
     assert await positions(feed, 0, 2) == [2, 5]
     assert await positions(feed, 2, 2) == [5, 9]
-    assert (feed.dropped, feed.applied_offset) == (1, 1)
+    assert (feed.dropped, feed.applied) == (1, (1, 2))
     assert await positions(feed, 0) == []
     assert source.rounds == [0, 1], "what was let go is fetched again"
     take(feed, event(11, 9))
