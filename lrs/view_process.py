@@ -37,7 +37,7 @@ from lrs.peer import Peer, PeerGone, PeerRefused, parse, text
 from lrs.writer import decode_outcome, decode_request, encode
 from lrs.writer_process import OnGroup
 
-NICENESS = 10
+NICENESS = 19
 """How much the server goes before its views when there is work for more than the machine's cores."""
 SWITCH_INTERVAL_S = 0.0005
 LOOK_S = 1.0
@@ -118,7 +118,8 @@ class ViewProcess:
                     [sys.executable, "-m", "lrs.view_process", str(theirs.fileno())],
                     stdin=subprocess.PIPE,
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,
+                    # In the server's own session: Linux shares a core out over sessions first, and looks at who goes
+                    # before whom only within one (sched(7), autogroup).
                 )
             assert process.stdin is not None
             process.stdin.write(msgspec.json.encode(self._place))
