@@ -52,7 +52,7 @@ bench: $(VENV)/.installed-test ## measure Griffel against a floor taken in the s
 # Under pytest's capture nothing of the long wait would be seen: each round prints its line by itself.
 faults: $(VENV)/.installed-test ## put every fault to a system under load, ROUNDS times each; Kafka is away for OUTAGE_S
 	@GRIFFEL_FAULT_ROUNDS="$(ROUNDS)" GRIFFEL_FAULT_OUTAGE_S="$(OUTAGE_S)" GRIFFEL_FAULT_SEED="$(SEED)" exec $(VENV)/bin/python -m pytest \
-		tests/faults/test_cluster.py tests/faults/test_full_disk.py $(ARGS)
+		tests/faults/test_kill.py tests/faults/test_cluster.py tests/faults/test_full_disk.py $(ARGS)
 
 clean: ## remove what was installed and cached; the data folder stays
 	rm -rf $(VENV) $(JS)/node_modules build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

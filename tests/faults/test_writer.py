@@ -195,6 +195,7 @@ async def test_while_the_writer_hangs_reading_goes_on(server):
 
 
 @pytest.mark.slow
+@pytest.mark.before_storage
 async def test_a_writer_that_goes_on_hanging_is_replaced_and_what_waited_is_503(server):
     posts = Posts(f"{SEED} hung for good, {server.mode}")
     async with workload.session(server) as client:
