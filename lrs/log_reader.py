@@ -20,7 +20,7 @@ from lrs.errors import Busy
 from lrs.sql import queries
 
 LIST_ITEMS_MAX = 512
-CACHE_KIB = 16 * 1024
+CACHE_KIB = 4 * 1024
 PROBE_ROWS = 200
 """How far into each posting list is looked to guess which is the rarest."""
 

@@ -42,7 +42,7 @@ from lrs.sqlite_index import SQLiteIndex
 from projections.statement_index import unpack_terms
 
 LOCK_TIMEOUT_S = 10
-CACHE_KIB = 64 * 1024
+CACHE_KIB = 32 * 1024
 CHECKPOINT_PAGES = 20_000
 """A larger write-ahead log makes inserts into the index much cheaper (docs/architecture.md)."""
 STATEMENTS_PREPARED_MAX = 256

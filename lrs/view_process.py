@@ -32,6 +32,7 @@ from consumers.consumer import ConsumerStatus
 from lrs.appending import Appended, Failed, Outcome, Request
 from lrs.errors import Busy, GriffelError, Misconfigured, WriterGone
 from lrs.event_log import EventLog
+from lrs.garbage import share_arenas
 from lrs.logs import set_up_logs
 from lrs.peer import Peer, PeerGone, PeerRefused, parse, text
 from lrs.writer import decode_outcome, decode_request, encode
@@ -260,6 +261,7 @@ def main(arguments: Sequence[str] = sys.argv[1:]) -> None:
     os.umask(0o077)
     os.nice(NICENESS)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    share_arenas()
     place = msgspec.json.decode(sys.stdin.buffer.read(), type=ProcessPlace)
     set_up_logs(place.log_level)
     try:

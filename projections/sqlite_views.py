@@ -14,7 +14,7 @@ from projections.sql_view_store import SqlViewStore
 from projections.view_store import Session, SqlRow, StoreBusy
 
 LOCK_TIMEOUT_S = 10
-CACHE_KIB = 32 * 1024
+CACHE_KIB = 8 * 1024
 CHECKPOINT_PAGES = 8_000
 """A larger write-ahead log makes scattered writes cheaper."""
 PAGE_BYTES = 8 * 1024

@@ -9,6 +9,7 @@ import click
 
 from lrs.config import Settings, with_settings
 from lrs.errors import GriffelError
+from lrs.garbage import share_arenas
 from lrs.logs import set_up_logs
 
 
@@ -46,6 +47,7 @@ def serve(settings: Settings) -> None:
 
 def run_loop(work: object) -> None:
     """Run a program's main coroutine on the quickest event loop there is."""
+    share_arenas()
     try:
         import uvloop  # noqa: PLC0415  not on every platform
     except ImportError:
