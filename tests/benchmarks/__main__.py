@@ -94,14 +94,14 @@ class Store:
             time.sleep(0.5)
 
     def memory_mb(self) -> dict[str, float]:
-        """Give the resident memory of the server and of each process that it has."""
+        """Give the memory of the server and of each of its processes; what they share is divided among them (PSS)."""
         found: dict[str, float] = {}
         for pid in [self._pid, *_children(self._pid)]:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            status = Path(f"/proc/{pid}/status").read_text()
-            resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            used = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
             module = command[command.index(b"-m") + 1].decode()
-            found[{"lrs.writer": "writer", "lrs.view_process": "views"}.get(module, "server")] = resident / 1024
+            found[{"lrs.writer": "writer", "lrs.view_process": "views"}.get(module, "server")] = used / 1024
         return found
 
 
