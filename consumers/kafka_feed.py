@@ -292,7 +292,11 @@ def _is_ahead(consumer: Any, place: TopicPartition, position: int) -> bool:
     Without this nothing would tell of them before the partition's next event.
     """
     committed = consumer.committed(place, metadata=True, timeout_ms=int(CONNECT_S * 1000))
-    return committed is not None and committed.offset > 0 and int(committed.metadata or position + 1) > position
+    if committed is None or committed.offset == 0:
+        return False
+    said = committed.metadata or ""
+    # Offsets that an operator set say nothing of positions: from the beginning is never wrong.
+    return not said.isdecimal() or int(said) > position
 
 
 def _read(record: Any) -> EventRecord | HeadMarker | None:
