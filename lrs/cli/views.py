@@ -37,6 +37,8 @@ def list_(settings: Settings, *, rows: bool, as_json: bool) -> None:
 
     \b
     of         the view from which this one is computed whenever it is read
+    gen        the generation: how often the view has been built anew, counted from 1
+    parts      partitions of its feed; the log itself is one
     position   the newest event that the view has applied
     behind     how many events of the log are still to come
     dead       events that could not be applied and are kept: griffel dead-letters list
@@ -49,12 +51,12 @@ def list_(settings: Settings, *, rows: bool, as_json: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     counted = ["rows"] if rows else []
-    for name in ("view", "of", "generation", "version", "state", "partitions", *counted, "position", "behind", "dead"):
-        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=name == "view")
+    for name in ("view", "of", "gen", "state", "parts", *counted, "position", "behind", "dead"):
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
     for one in found:
-        words = [one["view"], one["of"], one["generation"], one["version"], one["state"], len(one["partitions"])]
+        words = [one["view"], one["of"], one["generation"], one["state"], len(one["partitions"])]
         sizes = [sum(one["rows"].values())] if "rows" in one else [""] * len(counted)
         sizes += [one["position"], one["lag_events"], one["dead_letters"]]
         table.add_row(*map(str, words), *[f"{size:,}" if size != "" else "" for size in sizes])
