@@ -11,30 +11,18 @@ This module knows the order of things; what SQL does each is in the recorders.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+from lrs.forgetting import ForgetRequest, Forgotten, SqlTables, forget
 from lrs.indexing import CHAIN_STATEMENTS_MAX, Indexed, IndexRequest, IndexTables, write_index
 from schemas.envelope import Part, clear_part, join_parts
 from schemas.events import STATEMENT_VOIDED
+from schemas.person_states import STATE_KINDS, PersonStateRow, StateChange, changes_in
 
 Stream = tuple[bytes, int]
 """(originator id, version)"""
-
-
-class PersonState(IntEnum):
-    """What may be true of a person, or of one purpose of theirs; nobody without a row is anything but active."""
-
-    FENCED = 1
-    ERASED = 2
-    RESTRICTED = 3
-    WITHDRAWN = 4
-
-
-PersonStateRow = tuple[bytes, int, int]
-"""(pseudonym, purpose or 0 for all, PersonState)"""
 
 
 class IndexEntry(msgspec.Struct, array_like=True, frozen=True):
@@ -120,6 +108,7 @@ class Rows(msgspec.Struct):
     blobs: list[tuple[bytes, int]] = []
     voidings: list[tuple[bytes, int]] = []
     voided_positions: list[int] = []
+    states: list[StateChange] = []
 
 
 Referrer = tuple[int, bytes, bytes]
@@ -138,7 +127,7 @@ class LookedUp(NamedTuple):
     voidings: set[bytes]
 
 
-class LogTables(Protocol):
+class LogTables(SqlTables, Protocol):
     """The log's tables inside a transaction that holds the log's lock."""
 
     def look_up(self, streams: Sequence[Stream], people: Sequence[bytes], statements: Sequence[bytes]) -> LookedUp:
@@ -204,28 +193,26 @@ class Group:
         self._copying = any(request.copied is not None for request in requests)
         self._fresh: dict[bytes, KnownStatement] = {}
         self._looked_up: dict[bytes, KnownStatement | None] = {}
+        self._states: dict[bytes, list[PersonStateRow]] = {}
         events = [event for request in requests for event in request.events]
         self._seen = tables.look_up(
             [(event.originator_id, event.version) for event in events],
-            list({person for event in events for person in event.people}),
+            list({person for event in events for person in _people_of(event)}),
             [event.originator_id for event in events if event.entry is not None],
         )
         self._position, self._stored_us, self._now_us = self._seen[:3]
 
     def append(self) -> list[Appended | Changed]:
         """Take each request whole or hand it back; write; give the outcomes in the order of the requests."""
-        states: dict[bytes, list[PersonStateRow]] = {}
         for row in self._seen.states:
-            states.setdefault(row[0], []).append(row)
-        outcomes = [self._take(request, self._seen.known, states) for request in self._requests]
+            self._states.setdefault(row[0], []).append(row)
+        outcomes = [self._take(request, self._seen.known) for request in self._requests]
         self._link()
         if self._rows.events:
             self._tables.insert(self._rows, self._position, self._stored_us)
         return [Appended(*one, self._stored_us) if isinstance(one, tuple) else one for one in outcomes]
 
-    def _take(
-        self, request: AppendRequest, taken: set[Stream], states: dict[bytes, list[PersonStateRow]]
-    ) -> Changed | tuple[int, tuple[int, ...]]:
+    def _take(self, request: AppendRequest, taken: set[Stream]) -> Changed | tuple[int, tuple[int, ...]]:
         if request.copied is not None:
             return self._take_copy(request.events, request.copied)
         streams = [(event.originator_id, event.version) for event in request.events]
@@ -233,8 +220,8 @@ class Group:
         if not known and len(set(streams)) < len(streams):
             known = tuple([index for index, stream in enumerate(streams) if stream in streams[:index]])
         now_true: tuple[PersonStateRow, ...] = ()
-        if states:
-            named = {person for event in request.events for person in event.people}
+        if states := self._states:
+            named = {person for event in request.events for person in _people_of(event)}
             now_true = tuple(sorted(row for person in named if person in states for row in states[person]))
         if known or now_true != request.seen:
             return Changed(known, now_true)
@@ -265,7 +252,18 @@ class Group:
             )
         else:
             rows.people += [(person, position) for person in event.people]
+        if event.topic in STATE_KINDS:
+            self._change_states(event.state)
         return self._stored_us
+
+    def _change_states(self, record: bytes) -> None:
+        """Have what an event says of a person be true for all that comes after it, in this group too."""
+        for change in changes_in(record):
+            self._rows.states.append(change)
+            others = [row for row in self._states.get(change.pseudonym, ()) if row[1] != change.purpose]
+            self._states[change.pseudonym] = (
+                [*others, (change.pseudonym, change.purpose, change.state)] if change.state else others
+            )
 
     # ── StatementRefs and voiding ────────────────────────────────────────────────────────────────────────────────
 
@@ -348,6 +346,13 @@ class Group:
             )
 
 
+def _people_of(event: NewEvent) -> Iterable[bytes]:
+    """Give those whose state decides about an event: whom it names, and of whom it says what is true."""
+    if event.topic in STATE_KINDS:
+        return {*event.people, *[change.pseudonym for change in changes_in(event.state)]}
+    return event.people
+
+
 # ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -404,8 +409,8 @@ class Failed(msgspec.Struct, array_like=True, frozen=True, tag="failed"):
     full: bool = False
 
 
-Request = AppendRequest | DocumentRequest | AdvanceRequest | IndexRequest
-Outcome = Appended | Changed | DocumentsChanged | Advanced | Indexed | Failed
+Request = AppendRequest | DocumentRequest | AdvanceRequest | IndexRequest | ForgetRequest
+Outcome = Appended | Changed | DocumentsChanged | Advanced | Indexed | Forgotten | Failed
 
 
 def write_group(tables: LogTables, requests: Sequence[Request]) -> list[Outcome]:
@@ -420,6 +425,8 @@ def write_group(tables: LogTables, requests: Sequence[Request]) -> list[Outcome]
             outcomes.append(write_documents(tables, request))
         elif isinstance(request, AdvanceRequest):
             outcomes.append(Advanced(tables.advance()))
+        elif isinstance(request, ForgetRequest):
+            outcomes.append(forget(tables, request))
         else:
             outcomes.append(write_index(tables.index(), request))
     return outcomes

@@ -18,10 +18,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consumers.completion_stream import Change, Registration, StreamHead
 from consumers.feed import FeedEvent
-from lrs.appending import Appended, AppendRequest, Changed, NewEvent, PersonState, PersonStateRow
+from lrs.appending import Appended, AppendRequest, Changed, NewEvent
 from lrs.errors import Busy, Damaged
 from lrs.event_log import Event, EventLog
-from lrs.key_vault import KeyId, KeyVault, SealingKey
+from lrs.hiding import hidden_among
+from lrs.key_vault import KeyVault
+from lrs.keys import KeyId, SealingKey
 from lrs.reading import timestamp
 from lrs.sealing import SCHEMA, key_of, open_part, seal_part
 from projections.course_rules import time_text
@@ -29,7 +31,8 @@ from schemas.envelope import Algorithm, Header, Part, Purpose, SealedPart, clear
 from schemas.errors import InvalidInput
 from schemas.events import COMPLETION_CHANGED, COMPLETION_SEQUENCED, STATEMENT_RECORDED
 from schemas.people import identity_from
-from schemas.streams import Completion, Json, cloud_event
+from schemas.person_states import ALL_PURPOSES, GONE, PersonState, PersonStateRow
+from schemas.streams import Completion, Erasure, Json, cloud_event
 
 CHANGES_AT_ONCE = 100
 """How many changes go into the log in one transaction."""
@@ -40,11 +43,8 @@ ENTRIES_MAX = 500
 LOOK_S = 0.25
 """How often the stream's end is looked up while somebody waits for an entry."""
 
-ALL_PURPOSES = 0
 _ID_BYTES = 16
 _IDENTIFIER_ORDER = ("account", "mbox", "openid", "mbox_sha1sum")
-_WITHHOLDS = frozenset({PersonState.FENCED, PersonState.ERASED, PersonState.RESTRICTED})
-_REFUSES = frozenset({PersonState.FENCED, PersonState.ERASED})
 
 log = logging.getLogger("griffel.completions")
 
@@ -139,9 +139,17 @@ class Completions:
         header = Header(Algorithm.AES_256_GCM, Purpose.LEARNING, year, Part.COMPLETION, learner, key.version, SCHEMA)
         sealed = seal_part(key.cipher, header, change.stream, orjson.dumps(content))
         changed = NewEvent(change.stream, change.version, COMPLETION_CHANGED, learner, join_parts([sealed]), (learner,))
+        return changed, self._sequencing(change.stream, change.version, number)
+
+    async def sequencing(self, stream: bytes, version: int) -> NewEvent:
+        """Give the event by which an event of another stream gets the next number; another may get it first."""
+        self._newest = await self._log.stream_newest(self._stream, self._newest)
+        return self._sequencing(stream, version, self._newest + 1)
+
+    def _sequencing(self, stream: bytes, version: int, number: int) -> NewEvent:
         owner = self._vault.secrets.store_owner
-        which = clear_part(Part.SEQUENCED, owner, change.stream + change.version.to_bytes(8))
-        return changed, NewEvent(self._stream, number, COMPLETION_SEQUENCED, owner, join_parts([which]))
+        which = clear_part(Part.SEQUENCED, owner, stream + version.to_bytes(8))
+        return NewEvent(self._stream, number, COMPLETION_SEQUENCED, owner, join_parts([which]))
 
     # ── for readers ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -187,11 +195,17 @@ class Completions:
             changed = [found[one] for one in named]
         except KeyError as error:
             raise Damaged("an entry of the completion stream names an event that is not in the log") from error
-        told = await self._completions(changed, purpose)
+        told = await self._told(changed, purpose)
         return [
-            cloud_event(self.source, row.version, timestamp(row.stored_us), completion)
-            for row, completion in zip(rows, told, strict=True)
+            cloud_event(self.source, row.version, timestamp(row.stored_us), content)
+            for row, content in zip(rows, told, strict=True)
         ]
+
+    async def _told(self, events: Sequence[Event], purpose: Purpose) -> list[Completion | Erasure | None]:
+        """Give what entries say: completions, and erasures, which name the entries that are empty because of them."""
+        changes = [one for one in events if one.topic == COMPLETION_CHANGED]
+        completions = iter(await self._completions(changes, purpose))
+        return [next(completions) if one.topic == COMPLETION_CHANGED else _erasure(one) for one in events]
 
     async def _completions(self, events: Sequence[Event], purpose: Purpose) -> list[Completion | None]:
         learners = list({one.record_key for one in events})
@@ -243,6 +257,13 @@ class Completions:
         return contents
 
 
+def _erasure(event: Event) -> Erasure:
+    for part in split_parts(event.state, frozenset({Part.CERTIFICATE})):
+        content = orjson.loads(part.box)
+        return Erasure(content["erasure"], content["stream_entries_emptied"])
+    raise Damaged("an entry of the completion stream names an event that is none of its own")
+
+
 def _only_part(event: FeedEvent) -> SealedPart:
     parts = list(split_parts(event.state))
     if event.topic != COMPLETION_CHANGED or len(parts) != 1:
@@ -265,15 +286,12 @@ def _refused(outcome: Changed) -> set[bytes]:
     return {
         pseudonym
         for pseudonym, purpose, state in outcome.states
-        if (purpose == ALL_PURPOSES and state in _REFUSES)
+        if (purpose == ALL_PURPOSES and state in GONE)
         or (purpose == Purpose.LEARNING and state == PersonState.WITHDRAWN)
     }
 
 
-def _withheld(states: Iterable[PersonStateRow], purpose: Purpose) -> set[bytes]:
+def _withheld(states: Sequence[PersonStateRow], purpose: Purpose) -> frozenset[bytes]:
     """Give those of whom a reader with this purpose gets nothing."""
-    return {
-        pseudonym
-        for pseudonym, of, state in states
-        if (of == ALL_PURPOSES and state in _WITHHOLDS) or (of == purpose and state == PersonState.WITHDRAWN)
-    }
+    gone = {pseudonym for pseudonym, of, state in states if of == ALL_PURPOSES and state in GONE}
+    return hidden_among(states, purpose) | gone

@@ -65,6 +65,19 @@ class Settings:
         "data folder, so that all servers of a machine share it.",
     )
     master_key: str = _setting("", "Root key as 32 bytes in base64, instead of key files.", secret=True)
+    epoch_days: int = _setting(
+        7,
+        "After how many days every key is wrapped anew under a fresh one; 0: only by `griffel keys rotate`.",
+        minimum=0,
+        maximum=3_650,
+    )
+    epochs_kept: int = _setting(
+        5,
+        "How many of those before it stay usable: a backup of the key vault opens for about so many times epoch-days, "
+        "and the erased are gone from every backup after that.",
+        minimum=0,
+        maximum=1_000,
+    )
     kafka: str = _setting("", "Cluster: Kafka's brokers, host:port with commas between them.")
     kafka_security: str = _setting(
         "PLAINTEXT",

@@ -18,6 +18,7 @@ from aiohttp import web
 from lrs.credentials import Credentials, parse_scopes
 from lrs.errors import GriffelError, Misconfigured
 from schemas.envelope import Purpose
+from schemas.errors import InvalidInput
 
 Command = Callable[[Credentials, dict[str, Any]], Awaitable[Any]]
 
@@ -67,7 +68,7 @@ def control_application(
             return web.Response(body=orjson.dumps({"error": "this server does not know that command"}), status=404)
         try:
             told = await command(orjson.loads(await request.read()))
-        except GriffelError as error:
+        except (GriffelError, InvalidInput) as error:
             return web.Response(body=orjson.dumps({"error": error.detail}), status=400)
         return web.Response(body=orjson.dumps(told), content_type="application/json")
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Protocol
 
 from projections.course_report import CourseReport, CourseSummary
+from schemas.envelope import Purpose
 
 
 class CourseReader(Protocol):
     """Reads courses from the views as they are at this moment. Every method raises Busy where they cannot be read."""
 
-    async def courses(self) -> list[CourseSummary]:
-        """Give every course."""
+    async def courses(self, purpose: Purpose = Purpose.LEARNING) -> list[CourseSummary]:
+        """Give every course, as a reader with this purpose sees it."""
         ...
 
-    async def course(self, course_id: str, /) -> CourseReport | None:
-        """Give a course by its id (32 hex digits), None where there is none."""
+    async def course(self, course_id: str, /, purpose: Purpose = Purpose.LEARNING) -> CourseReport | None:
+        """Give a course by its id (32 hex digits) as a reader with this purpose sees it, None where there is none."""
         ...
 
     async def data_through_us(self) -> int:

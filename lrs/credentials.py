@@ -43,6 +43,7 @@ class Scope(StrEnum):
     PROFILE = "profile"
     COURSES_READ = "courses/read"
     STREAMS_READ = "streams/read"
+    PRIVACY = "privacy"
 
 
 _READERS = frozenset(

@@ -22,16 +22,15 @@ from lrs.appending import (
     DocumentPut,
     DocumentRequest,
     DocumentsChanged,
-    PersonState,
-    PersonStateRow,
 )
 from lrs.errors import Busy, Conflict, LearnerErased, PreconditionFailed, PurposeWithdrawn
 from lrs.event_log import EventLog
 from lrs.key_vault import KeyVault
 from lrs.sealing import SCHEMA, key_of, open_part, seal_part
-from schemas.envelope import Algorithm, Header, Part, Purpose, join_parts, split_parts
+from schemas.envelope import NOBODY, Algorithm, Header, Part, Purpose, join_parts, split_parts
 from schemas.errors import InvalidInput
 from schemas.people import Json, identifier_of
+from schemas.person_states import ALL_PURPOSES, GONE, PersonState, PersonStateRow
 
 LOOKS_MAX = 10
 ETAG_HEX_DIGITS = 40
@@ -274,6 +273,8 @@ class Documents:
             purpose, year = Purpose.ACTIVITY, NO_YEAR
         if minting:
             owner: bytes | None = (await self._vault.pseudonyms([identifier], year, purpose))[identifier]
+            if owner == NOBODY:
+                raise LearnerErased("whom this document is about has been erased")
         else:
             owner = await self._vault.find_pseudonym(identifier)
         whose = owner or b""
@@ -298,7 +299,7 @@ def _is_json(media_type: str) -> bool:
 
 def _refuse(changed: Changed) -> None:
     states = {purpose: state for _, purpose, state in changed.states}
-    if states.get(0) in (PersonState.ERASED, PersonState.FENCED):
+    if states.get(ALL_PURPOSES) in GONE:
         raise LearnerErased("whom this document is about has been erased")
     if states.get(Purpose.LEARNING) == PersonState.WITHDRAWN:
         raise PurposeWithdrawn("the learner has withdrawn the purpose that this document is kept for")

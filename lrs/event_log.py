@@ -24,14 +24,15 @@ from lrs.appending import (
     DocumentsChanged,
     Failed,
     Outcome,
-    PersonStateRow,
     Request,
 )
 from lrs.errors import Busy, WriterGone
+from lrs.forgetting import ForgetRequest, Forgotten
 from lrs.full_disk import disk_full
 from lrs.indexing import Indexed, IndexRequest
 from lrs.log_reader import Head, LogReader, StatementQuery
 from lrs.writer_process import OnGroup, OpenWriter, Writer, WriterProcess
+from schemas.person_states import PersonState, PersonStateRow
 
 READER_THREADS = 4
 ADVANCE_S = 1.0
@@ -167,6 +168,12 @@ class EventLog:
         assert isinstance(outcome, Indexed)
         return outcome
 
+    async def forget(self, request: ForgetRequest) -> Forgotten:
+        """Have a step of forgetting done. Raises as `append`."""
+        outcome = await self._send(request, 1)
+        assert isinstance(outcome, Forgotten)
+        return outcome
+
     async def _send(self, request: Request, events: int) -> Outcome:
         if self._writer is None or self._writer.gone.is_set():
             raise WriterGone
@@ -268,6 +275,19 @@ class EventLog:
         """Give what is true of people, sorted, of those of whom anything is."""
         rows = await self._read("person_states", among=people)
         return tuple(sorted((row[0], row[1], row[2]) for row in rows))
+
+    async def people_who_are(self, *states: PersonState) -> list[PersonStateRow]:
+        """Give everyone of whom one of these is true, with the purpose that it is true of."""
+        rows = [row for state in states for row in await self._read("people_with_state", int(state))]
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def events_about(self, person: bytes, after: int, limit: int) -> list[Event]:
+        """Give events that name a person, after a position, in order; of statements those that the lists hold."""
+        return [Event(*row) for row in await self._read("events_about", person, after, limit)]
+
+    async def documents_of(self, owner: bytes) -> int:
+        """Give how many documents are sealed under an owner's keys."""
+        return int((await self._read("documents_of", owner))[0][0])
 
     async def document_rows(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Give the rows of one of the document queries."""

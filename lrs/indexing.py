@@ -29,7 +29,7 @@ CHAIN_STATEMENTS_MAX = 64
 INDEX_TABLES = ("statement", "term", "voiding", "event_people")
 """What is built anew."""
 PSEUDONYM_BYTES = 16
-_NAMES_SOMEBODY = frozenset({Part.BODY, Part.WRAP, Part.PERSON, Part.COMPLETION})
+_NAMES_SOMEBODY = frozenset({Part.BODY, Part.WRAP, Part.PERSON, Part.COMPLETION, Part.CONSENT})
 
 
 class Step(StrEnum):
@@ -121,6 +121,10 @@ class IndexTables(Protocol):
 
     def begin(self, build: bytes) -> None:
         """Make empty tables, in the place of those of any build before."""
+        ...
+
+    def give_up(self) -> None:
+        """Have a build under way come to nothing; what serves goes on serving."""
         ...
 
     def is_build(self, build: bytes) -> bool:

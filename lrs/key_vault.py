@@ -22,8 +22,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from enum import IntEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -31,54 +30,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lrs.blinding import Blinding
 from lrs.errors import Damaged
 from lrs.key_providers import KeyProvider
+from lrs.keys import FIRST_VERSION, KeyId, KeyState, SealingKey, Secrets, key_binding, remember, wipe
+from lrs.suppression import suppressed_among
 from lrs.vault_store import VaultStore
-from schemas.envelope import KEY_BYTES, NONCE_BYTES, OWNER_BYTES, Purpose
+from schemas.envelope import KEY_BYTES, NOBODY, NONCE_BYTES, OWNER_BYTES, Purpose
 from schemas.people import sha1sum_identifier
 
 LEASE_S = 5.0
 RENEW_S = 1.0
 PEOPLE_KEPT_MAX = 50_000
 CIPHERS_KEPT_MAX = 20_000
-FIRST_VERSION = 1
 TAG_BYTES = 16
 
 T = TypeVar("T")
-
-
-class KeyState(IntEnum):
-    """What a key row says."""
-
-    ACTIVE = 1
-    DESTROYED = 2
-    LOST = 3
-    """An operator has confirmed that the key is gone without having been destroyed."""
-
-
-class KeyId(NamedTuple):
-    """Which key: found in the header of every sealed part."""
-
-    owner: bytes
-    purpose: int
-    year: int
-    version: int
-
-
-class SealingKey(NamedTuple):
-    """A key to seal with: the version to write into the header, and its cipher."""
-
-    version: int
-    cipher: AESGCM
-
-
-class Secrets(NamedTuple):
-    """The store's own secrets, in memory while it runs."""
-
-    cursor_key: AESGCM
-    store_key: AESGCM
-    placeholder_pepper: bytes
-    credential_pepper: bytes
-    etag_pepper: bytes
-    store_owner: bytes
 
 
 _SECRET_NAMES = (
@@ -89,6 +53,7 @@ _SECRET_NAMES = (
     "placeholder_pepper",
     "credential_pepper",
     "etag_pepper",
+    "signing_key",
 )
 
 
@@ -129,8 +94,7 @@ class KeyVault:
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
-        self._drop_ciphers()
-        self._pseudonyms.clear()
+        self.drop()
         self._epoch_cipher = None
         await self._in_thread(self._store.close)
         await asyncio.to_thread(self._thread.shutdown)
@@ -149,7 +113,7 @@ class KeyVault:
             with store.transaction():
                 store.run("insert_vault", os.urandom(OWNER_BYTES))
                 store.run("insert_epoch", 1, wrapped, int(self._clock() * 1_000_000))
-            _wipe(epoch_key)
+            wipe(epoch_key)
         self._load_epoch()
         held = {name for name, *_ in store.rows("secrets")}
         missing = [name for name in _SECRET_NAMES if name not in held]
@@ -167,6 +131,7 @@ class KeyVault:
             plain["placeholder_pepper"],
             plain["credential_pepper"],
             plain["etag_pepper"],
+            plain["signing_key"],
             bytes(store.rows("vault_id")[0][0]),
         )
         self._apply_lease(*self._renew())
@@ -176,7 +141,19 @@ class KeyVault:
         key = self._provider.unwrap(epoch, bytes(wrapped))
         self._epoch_cipher = AESGCM(key)
         self._epoch = epoch
-        _wipe(key)
+        wipe(key)
+
+    def _follow_epoch(self) -> None:
+        """Go on with the newest epoch, and the pepper of identifiers that belongs to it; within a transaction."""
+        self._store.share_epoch()
+        self._load_epoch()
+        rows = {name: wrapped for name, _, wrapped in self._store.rows("secrets")}
+        self.blinding.renew(bytes(self._unwrap(b"secret identifier_pepper", rows["identifier_pepper"])))
+
+    def _look_for_epoch(self, newest: int) -> None:
+        if newest != self._epoch:
+            with self._store.transaction():
+                self._follow_epoch()
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -195,7 +172,8 @@ class KeyVault:
     ) -> dict[str, bytes]:
         """Give each identifier's pseudonym, minting those that are new, durable before this returns.
 
-        Someone new gets a key for the purpose and year in the same transaction.
+        Someone new gets a key for the purpose and year in the same transaction. Who was erased not long ago is nobody
+        (NOBODY, who has no keys), for as long as their identifiers are suppressed.
         """
         wanted = dict.fromkeys(identifiers)
         known = self._pseudonyms if self.ready else {}
@@ -203,8 +181,9 @@ class KeyVault:
         if len(found) < len(wanted):
             missing = [one for one in wanted if one not in found]
             minted, keys = await self._in_thread(self._mint, missing, year, purpose)
-            _remember(self._pseudonyms, minted.items(), PEOPLE_KEPT_MAX)
-            _remember(self._sealing, (((owner, purpose, year), key) for owner, key in keys.items()), CIPHERS_KEPT_MAX)
+            known_now = [(one, owner) for one, owner in minted.items() if owner != NOBODY]
+            remember(self._pseudonyms, known_now, PEOPLE_KEPT_MAX)
+            remember(self._sealing, (((owner, purpose, year), key) for owner, key in keys.items()), CIPHERS_KEPT_MAX)
             found |= minted
         return found
 
@@ -212,17 +191,22 @@ class KeyVault:
         """Give the pseudonym of an identifier, None where nobody has it. Never mints."""
         found = self.remembered([identifier])
         if found is None:
-            found = await self._in_thread(self._look_up, [identifier])
+            found = await self._in_thread(self._find, [identifier])
         return found.get(identifier)
 
     async def identifiers_of(self, owner: bytes) -> list[str]:
         """Give every identifier that leads to a learner, hashes of mailboxes included."""
+        return await self._in_thread(self.unwrapped_identifiers, owner)
 
-        def read() -> list[str]:
-            rows = self._store.rows("identifiers_of", owner)
-            return [self._unwrap(b"identifier " + owner, wrapped).decode() for _, wrapped in rows]
+    def unwrapped_identifiers(self, owner: bytes) -> list[str]:
+        """Give what `identifiers_of` gives, to whoever works in the vault's thread."""
+        rows = self._store.rows("identifiers_of", owner)
+        return [self._unwrap(b"identifier " + owner, wrapped).decode() for _, wrapped in rows]
 
-        return await self._in_thread(read)
+    def _find(self, identifiers: Sequence[str]) -> dict[str, bytes]:
+        """Find owners, in the epoch that is."""
+        self._look_for_epoch(self._store.rows("newest_epoch")[0][0])
+        return self._look_up(identifiers)
 
     def _look_up(self, identifiers: Sequence[str]) -> dict[str, bytes]:
         """Find owners by any form that leads to them: a mailbox also by its sha1sum (decision 19)."""
@@ -244,23 +228,28 @@ class KeyVault:
         self, identifiers: list[str], year: int, purpose: Purpose
     ) -> tuple[dict[str, bytes], dict[bytes, SealingKey | None]]:
         """Give pseudonyms, and the sealing keys of everybody, which the next step asks for anyway."""
-        found = self._look_up(identifiers)
+        found = self._find(identifiers)
         if len(found) < len(identifiers):
             found |= self._mint_missing([one for one in identifiers if one not in found], year, purpose)
-        return found, self._newest_keys(sorted(set(found.values())), purpose, year)
+        return found, self._newest_keys(sorted({*found.values()} - {NOBODY}), purpose, year)
 
     def _mint_missing(self, identifiers: list[str], year: int, purpose: Purpose) -> dict[str, bytes]:
         with self._store.transaction():
             self._store.lock_minting()
-            self._pin_epoch()
+            self.pin_epoch()
             # Another process may have minted them, or one of their other forms, a moment ago.
             found = self._look_up(identifiers)
+            now_us = int(self._clock() * 1_000_000)
+            lost = [one for one in identifiers if one not in found]
+            found |= dict.fromkeys(suppressed_among(self._store, lost, now_us, self._unwrap), NOBODY)
             links: list[tuple[bytes, bytes, int, bytes]] = []
             fresh: dict[str, bytes] = {}
             for identifier in identifiers:
                 hashed = sha1sum_identifier(identifier)
                 known = found.get(identifier) or fresh.get(identifier) or (fresh.get(hashed) if hashed else None)
                 owner = known or os.urandom(OWNER_BYTES)
+                if owner == NOBODY:
+                    continue
                 for form in (identifier, hashed):
                     if form is not None:
                         fresh[form] = owner
@@ -268,8 +257,8 @@ class KeyVault:
                         links.append((self.blinding.identifier(form), owner, self._epoch, wrapped))
             self._store.run_many("insert_identifier", links)
             minted = self._look_up(identifiers)
-            self._insert_keys(sorted(set(minted.values())), purpose, year)
-        return minted
+            self.insert_keys(sorted(set(minted.values())), purpose, year)
+        return minted | {one: owner for one, owner in found.items() if owner == NOBODY}
 
     # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -278,7 +267,10 @@ class KeyVault:
         return self._sealing.get((owner, purpose, year)) if self.ready else None
 
     async def for_sealing(self, owners: Iterable[bytes], purpose: int, year: int) -> dict[bytes, SealingKey | None]:
-        """Give each owner's key for a purpose and year, minting the missing; None where the newest is destroyed."""
+        """Give each owner's key for a purpose and year, minting the missing.
+
+        None where the newest is destroyed, or the owner erased.
+        """
         wanted = dict.fromkeys(owners)
         known = self._sealing
         found: dict[bytes, SealingKey | None] = {}
@@ -286,8 +278,11 @@ class KeyVault:
             found = {one: known[one, purpose, year] for one in wanted if (one, purpose, year) in known}
         if len(found) < len(wanted):
             missing = [one for one in wanted if one not in found]
-            read = await self._in_thread(self._keys_for_sealing, missing, purpose, year)
-            _remember(known, (((owner, purpose, year), key) for owner, key in read.items()), CIPHERS_KEPT_MAX)
+            read: dict[bytes, SealingKey | None] = dict.fromkeys(missing)
+            read |= await self._in_thread(
+                self._keys_for_sealing, [one for one in missing if one != NOBODY], purpose, year
+            )
+            remember(known, (((owner, purpose, year), key) for owner, key in read.items()), CIPHERS_KEPT_MAX)
             found |= read
         return found
 
@@ -307,7 +302,7 @@ class KeyVault:
             found = {one: known[one] for one in wanted if one in known}
         if len(found) < len(wanted):
             read = await self._in_thread(self._keys_for_opening, [one for one in wanted if one not in found])
-            _remember(known, read.items(), CIPHERS_KEPT_MAX)
+            remember(known, read.items(), CIPHERS_KEPT_MAX)
             found |= read
         return found
 
@@ -316,20 +311,25 @@ class KeyVault:
         missing = sorted(one for one in owners if one not in found)
         if missing:
             with self._store.transaction():
-                self._pin_epoch()
-                self._insert_keys(missing, purpose, year)
+                self._store.share_minting()
+                self.pin_epoch()
+                self.insert_keys(missing, purpose, year)
             found |= self._newest_keys(missing, purpose, year)
         return found
 
-    def _insert_keys(self, owners: Sequence[bytes], purpose: int, year: int) -> None:
+    def insert_keys(self, owners: Sequence[bytes], purpose: int, year: int, version: int = FIRST_VERSION) -> None:
+        """Mint keys, but for those who are erased; within a transaction of the vault's thread."""
         rows = []
+        erased = {bytes(row[0]) for row in self._store.rows("erased", among=owners)}
         for owner in owners:
+            if owner in erased:
+                continue
             key = bytearray(os.urandom(KEY_BYTES))
-            binding = _key_binding(KeyId(owner, purpose, year, FIRST_VERSION))
+            binding = key_binding(KeyId(owner, purpose, year, version))
             rows.append(
-                (owner, int(purpose), year, FIRST_VERSION, int(KeyState.ACTIVE), self._epoch, self._wrap(binding, key))
+                (owner, int(purpose), year, version, int(KeyState.ACTIVE), self._epoch, self._wrap(binding, key))
             )
-            _wipe(key)
+            wipe(key)
         self._store.run_many("insert_key", rows)
 
     def _newest_keys(self, owners: Sequence[bytes], purpose: int, year: int) -> dict[bytes, SealingKey | None]:
@@ -360,9 +360,11 @@ class KeyVault:
 
     # ── wrapping ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _pin_epoch(self) -> None:
+    def pin_epoch(self) -> int:
+        """Keep a rotation out until the transaction ends; give the epoch. For whoever works in the vault's thread."""
         if self._store.share_epoch() != self._epoch:
-            self._load_epoch()
+            self._follow_epoch()
+        return self._epoch
 
     def _wrap(self, binding: bytes, plain: bytes | bytearray) -> bytes:
         assert self._epoch_cipher is not None
@@ -385,9 +387,9 @@ class KeyVault:
             return None
         if wrapped is None:
             raise Damaged("a key's bytes are missing from the vault although it was never destroyed")
-        plain = self._unwrap(_key_binding(key), wrapped)
+        plain = self._unwrap(key_binding(key), wrapped)
         cipher = AESGCM(plain)
-        _wipe(plain)
+        wipe(plain)
         return cipher
 
     # ── lease ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -403,15 +405,21 @@ class KeyVault:
 
     def _renew(self) -> tuple[float, int]:
         asked = time.monotonic()
-        return asked, self._store.rows("changes")[0][0]
+        changes, epoch = self._store.rows("changes")[0]
+        self._look_for_epoch(epoch)
+        return asked, changes
 
     def _apply_lease(self, asked: float, changes: int) -> None:
         """On the event loop, after every read that the vault's thread did before: nothing stale is kept."""
         if changes != self._changes:
-            self._drop_ciphers()
-            self._pseudonyms.clear()
+            self.drop()
             self._changes = changes
         self._lease_until = asked + LEASE_S
+
+    def drop(self) -> None:
+        """Forget at once what is in memory of people and keys: some of them have just ended."""
+        self._drop_ciphers()
+        self._pseudonyms.clear()
 
     def _drop_ciphers(self) -> None:
         self._sealing.clear()
@@ -431,20 +439,9 @@ class KeyVault:
         """Undo `wrap_text`. Raises Damaged."""
         return bytes(self._unwrap(binding, wrapped))
 
+    def unwrapped(self, binding: bytes, wrapped: bytes) -> bytearray:
+        """Undo `wrap_text` into bytes that the caller wipes. Raises Damaged."""
+        return self._unwrap(binding, wrapped)
+
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-
-def _key_binding(key: KeyId) -> bytes:
-    return b"key %s %d %d %d" % (key.owner, key.purpose, key.year, key.version)
-
-
-def _remember(memory: dict[Any, Any], items: Iterable[tuple[Any, Any]], kept_max: int) -> None:
-    """Add to a bounded memory; the oldest entries make room."""
-    memory.update(items)
-    while len(memory) > kept_max:
-        del memory[next(iter(memory))]
-
-
-def _wipe(key: bytearray) -> None:
-    key[:] = bytes(len(key))

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consumers.feed import FeedEvent
 from lrs.errors import Busy, Damaged
-from lrs.key_vault import KeyId, KeyVault
+from lrs.key_vault import KeyVault
+from lrs.keys import KeyId
 from lrs.sealing import SCHEMA, key_of, open_part, seal_part
 from projections.projection import Json, KeyGone, KeyRef, OpenedEvent
 from schemas.envelope import (

@@ -25,6 +25,7 @@ from lrs.log_reader import LogReader, PostgresReader, SQLiteReader
 from lrs.opening import VaultOpener
 from lrs.partitions import partitioning_of
 from lrs.restoring import LogRestorer
+from lrs.rotation import Rotation, Schedule
 from lrs.status import RelayPosition, read_relay_position
 from lrs.vault_store import PostgresVault, SQLiteVault, VaultStore
 from lrs.views import Views
@@ -56,6 +57,11 @@ def keys_folder(settings: Settings) -> Path:
     database = "\0".join(str(given.get(name, "")) for name in ("host", "port", "dbname"))
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return home / "griffel" / "keys" / hashlib.sha256(database.encode()).hexdigest()[:16]
+
+
+def key_rotation(settings: Settings, vault: KeyVault) -> Rotation:
+    """Give what rotates the keys of a vault."""
+    return Rotation(vault, key_provider(settings), Schedule(settings.epoch_days, settings.epochs_kept))
 
 
 def vault_store(settings: Settings) -> VaultStore:

@@ -41,6 +41,11 @@ class PostgresIndex:
             self._run(text)
         self._run("CREATE INDEX ON statement_new (target) WHERE target IS NOT NULL")
 
+    def give_up(self) -> None:
+        """Have a build under way come to nothing; what serves goes on serving."""
+        if self._rows("SELECT to_regclass('index_build')") != [(None,)]:
+            self._run("UPDATE index_build SET build = NULL")
+
     def is_build(self, build: bytes) -> bool:
         return self._is("build", build)
 

@@ -26,7 +26,6 @@ from lrs.appending import (
     KnownStatement,
     LookedUp,
     Outcome,
-    PersonStateRow,
     Referrer,
     Request,
     Rows,
@@ -36,9 +35,10 @@ from lrs.appending import (
     write_group,
 )
 from lrs.postgres_index import PostgresIndex
-from lrs.settling import settle
+from lrs.settling import SETTLE_STATEMENTS_MAX, settle
 from lrs.sql import script, split_script
 from projections.postgres_arrays import BigInts, Byteas, Texts, Uuids
+from schemas.person_states import PersonStateRow
 
 CHANNEL = "griffel_log"
 CONNECT_TIMEOUT_S = 5.0
@@ -327,6 +327,14 @@ class PostgresTables:
             )
         if rows.voided_positions:
             self.run("UPDATE statement SET voided = 1 WHERE position = ANY(%s)", BigInts.of(rows.voided_positions))
+        for change in rows.states:
+            self.run(
+                "INSERT INTO person_state (pseudonym, purpose, state) VALUES (%s, %s, %s) "
+                "ON CONFLICT (pseudonym, purpose) DO UPDATE SET state = excluded.state",
+                *change,
+            )
+        if rows.states:
+            self.run("DELETE FROM person_state WHERE state = 0")
         self.run("UPDATE log_head SET position = %s, stored_us = %s", position, stored_us)
         self._cursor.execute(f"NOTIFY {CHANNEL}", prepare=False)
 
@@ -393,6 +401,31 @@ class PostgresTables:
 
     def index(self) -> PostgresIndex:
         return PostgresIndex(self)
+
+    # ── forgetting ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, text: str, *parameters: Any) -> list[Any]:
+        return self.rows(text.replace("?", "%s"), *parameters)
+
+    def ask_among(self, text: str, items: Sequence[Any]) -> list[Any]:
+        if not items:
+            return []
+        ids: Any = list(items) if isinstance(items[0], int) else Byteas(items)
+        if "originator_id IN (??)" in text:
+            ids = Uuids(items)
+        rows = self.rows(text.replace("IN (??)", "= ANY(%s)" if isinstance(ids, (list, Uuids)) else "= ANY(%b)"), ids)
+        return [tuple([value.bytes if isinstance(value, UUID) else value for value in row]) for row in rows]
+
+    def do_many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            self._cursor.executemany(SQL(text.replace("?", "%s")), rows)
+
+    def settle_all(self) -> None:
+        while settle(self) == SETTLE_STATEMENTS_MAX:
+            continue
+
+    def give_up_index(self) -> None:
+        self.index().give_up()
 
     def run(self, text: str, *parameters: Any) -> None:
         self._cursor.execute(SQL(text), parameters, prepare=True)

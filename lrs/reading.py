@@ -21,7 +21,9 @@ from cryptography.exceptions import InvalidTag
 from lrs.activities import ActivityCatalogue
 from lrs.credentials import Caller, Scope
 from lrs.event_log import EventLog
-from lrs.key_vault import KeyId, KeyVault
+from lrs.hiding import hidden_among
+from lrs.key_vault import KeyVault
+from lrs.keys import KeyId
 from lrs.log_reader import StatementQuery
 from lrs.sealing import OpenedStatement, SealedStatement, open_statement
 from projections.statement_index import RAREST_FIRST, Kind, term_number
@@ -101,7 +103,7 @@ class StatementReader:
         rows = await self._log.find_statements([self._vault.blinding.statement(statement_id)])
         if not rows or rows[0][4] is not voided:
             return None
-        opened = await self._open([SealedStatement.read(*rows[0][:4])])
+        opened = await self._open([SealedStatement.read(*rows[0][:4])], caller)
         visible = [one for one in opened if _may_see(caller, one)]
         if not visible:
             return None
@@ -112,7 +114,7 @@ class StatementReader:
 
     async def first_page(self, asked: StatementFilter, caller: Caller) -> Page:
         """Answer a filter with its first page."""
-        terms = await self._terms(asked)
+        terms = await self._terms(asked, caller)
         if terms is not None and not caller.may(Scope.STATEMENTS_READ, reading=True):
             identifier = identifier_of(caller.authority)
             mine = await self._vault.find_pseudonym(identifier) if identifier else None
@@ -156,7 +158,7 @@ class StatementReader:
             after, upto = (last, end) if cursor.ascending else (cursor.after, last - 1)
             more = self._seal(msgspec.structs.replace(cursor, after=after, upto=upto, watermark_us=watermark_us))
         rows = await self._log.statements_at([position for position, _ in found])
-        opened = await self._open([SealedStatement.read(*rows[position]) for position, _ in found])
+        opened = await self._open([SealedStatement.read(*rows[position]) for position, _ in found], caller)
         own = dict(found)
         visible = [
             one for one in opened if _may_see(caller, one) and (not own[one.position] or self._fits(one, cursor))
@@ -174,20 +176,21 @@ class StatementReader:
         found, _ = await self._log.positions(StatementQuery((term,), 0, _NO_END, False, NAMES_STATEMENTS_MAX))
         rows = await self._log.statements_at([position for position, own in found if own])
         names: list[str] = []
-        for opened in await self._open([SealedStatement.read(*rows[position]) for position, own in found if own]):
+        own = [SealedStatement.read(*rows[position]) for position, own in found if own]
+        for opened in await self._open(own, caller):
             for naming in people_of(opened.statement).namings:
                 name = naming.agent.get("name")
                 if name and name not in names and await self._vault.find_pseudonym(naming.identifier) == pseudonym:
                     names.append(name)
         return names
 
-    async def _terms(self, asked: StatementFilter) -> list[tuple[int, bytes]] | None:
-        """Give the filter's terms; None when nothing can match, because nobody has that identifier."""
+    async def _terms(self, asked: StatementFilter, caller: Caller) -> list[tuple[int, bytes]] | None:
+        """Give the filter's terms; None when nothing can match: nobody has that identifier, or they are hidden."""
         values: dict[Kind, str | bytes] = {}
         if asked.agent is not None:
             identifier = identifier_of(asked.agent)
             pseudonym = await self._vault.find_pseudonym(identifier) if identifier else None
-            if pseudonym is None:
+            if pseudonym is None or await self._hidden({pseudonym}, caller):
                 return None
             values[Kind.AGENT_RELATED if asked.related_agents else Kind.AGENT] = pseudonym
         if asked.activity is not None:
@@ -224,8 +227,18 @@ class StatementReader:
 
     # ── opening and shaping ───────────────────────────────────────────────────────────────────────────────────────
 
-    async def _open(self, sealed: Sequence[SealedStatement]) -> list[OpenedStatement]:
-        """Open what can be opened, in order; statements whose principals are all erased are left out."""
+    async def _hidden(self, people: Iterable[bytes], caller: Caller) -> frozenset[bytes]:
+        """Give those of whom a caller sees nothing: restricted, or withdrawn from the caller's purpose.
+
+        To others they are as if erased (decision 11); to themselves they are not hidden.
+        """
+        hidden = hidden_among(await self._log.person_states(list(people)), caller.purpose)
+        if hidden and (identifier := identifier_of(caller.authority)):
+            hidden -= {await self._vault.find_pseudonym(identifier) or b""}
+        return hidden
+
+    async def _open(self, sealed: Sequence[SealedStatement], caller: Caller) -> list[OpenedStatement]:
+        """Open what can be opened, in order; statements whose principals are all erased, or hidden, are left out."""
         ciphers = {}
         missing: list[KeyId] = []
         for one in sealed:
@@ -236,6 +249,8 @@ class StatementReader:
                         missing.append(key)
         if missing:
             ciphers |= await self._vault.for_opening(missing)
+        if hidden := await self._hidden({key.owner for key in ciphers}, caller):
+            ciphers |= {key: None for key in ciphers if key.owner in hidden}
         opened: list[OpenedStatement] = []
         for start in range(0, len(sealed), OPEN_AT_ONCE):
             if start:

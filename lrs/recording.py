@@ -21,17 +21,19 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from lrs.activities import ActivityCatalogue
-from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent, PersonState, PersonStateRow
+from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent
 from lrs.errors import Busy, Conflict, LearnerErased, PurposeWithdrawn, Refused
 from lrs.event_log import EventLog
-from lrs.key_vault import KeyVault, SealingKey
+from lrs.key_vault import KeyVault
+from lrs.keys import SealingKey
 from lrs.sealing import SCHEMA, SealableStatement, SealedStatement, open_statement, seal_part, seal_statement
 from projections.statement_index import pack_terms, terms_of
 from schemas.actions import action_of, is_voiding
-from schemas.envelope import Algorithm, Header, Part, Purpose, join_parts
+from schemas.envelope import NOBODY, Algorithm, Header, Part, Purpose, join_parts
 from schemas.errors import InvalidInput
 from schemas.events import STATEMENT_RECORDED, VOIDING
 from schemas.people import Json, Named, people_of
+from schemas.person_states import ALL_PURPOSES, GONE, PersonState, PersonStateRow
 from schemas.statement import equal_statements
 
 LOOKS_MAX = 10
@@ -40,7 +42,7 @@ LOOKS_MAX = 10
 SEALED_AT_ONCE = 100
 """How many statements are sealed before the event loop gets a turn."""
 FIRST_VERSION = 1
-ALL_PURPOSES = 0
+_SIGNED = "a signed statement names someone who has been erased"
 
 
 @dataclass(slots=True, frozen=True)
@@ -151,6 +153,8 @@ class StatementRecorder:
         # A signature may name someone whom the statement does not: an authority that was replaced.
         identifiers |= dict.fromkeys(frozenset().union(*attached.signed_people.values()))
         owners = self._vault.remembered(identifiers) or await self._vault.pseudonyms(identifiers, year)
+        if NOBODY in owners.values():
+            gone = gone | {NOBODY}
         no_survey = {row[0] for row in seen if row[1:] == (Purpose.SURVEY, PersonState.WITHDRAWN)}
         keys = await self._keys(owners.values(), Purpose.LEARNING, year)
         for owner in gone:
@@ -160,8 +164,10 @@ class StatementRecorder:
         voided: set[bytes] = set()
         for one in pending:
             if all(keys[owners[identifier]] is None for identifier in one.named.principals):
-                await self._refuse_nobody_to_seal_for(one)
+                await self._refuse_gone(one, LearnerErased(pointer=f"/{one.index}/actor"))
             sealable = self._sealable(one, attached, year)
+            if any(keys[owners[identifier]] is None for identifier in sealable.signed_people):
+                await self._refuse_gone(one, LearnerErased(_SIGNED, pointer=f"/{one.index}"))
             survey_keys: dict[bytes, SealingKey | None] = {}
             if sealable.survey_answer_of_one:
                 principal = owners[one.named.principals[0]]
@@ -175,7 +181,7 @@ class StatementRecorder:
             alive = _without(one.named, owners, gone) if gone else one.named
             terms = terms_of(one.statement, alive, owners.__getitem__, self._vault.blinding.term)
             entry = IndexEntry(pack_terms(terms), self._target(one.statement), one.voids)
-            record_key = owners[_record_identifier(one)]
+            record_key = next(owners[who] for who in _record_identifiers(one) if owners[who] not in gone)
             blobs = tuple([bytes.fromhex(blob["id"]) for blob in sealable.blobs.values()])
             events.append(
                 NewEvent(
@@ -198,11 +204,11 @@ class StatementRecorder:
                 sources.append(one)
         return events, sources
 
-    async def _refuse_nobody_to_seal_for(self, one: _Pending) -> NoReturn:
-        """Raise for a statement of which no principal has a key; an id that is used comes before that (decision 7)."""
+    async def _refuse_gone(self, one: _Pending, refusal: LearnerErased) -> NoReturn:
+        """Raise for a statement that lacks a key which it needs; an id that is used comes before that (decision 7)."""
         if await self._log.find_statements([one.originator_id]):
             raise Conflict("a different statement with this id is stored", pointer=f"/{one.index}/id")
-        raise LearnerErased(pointer=f"/{one.index}/actor")
+        raise refusal
 
     async def _keys(self, owners: Iterable[bytes], purpose: Purpose, year: int) -> dict[bytes, SealingKey | None]:
         keys: dict[bytes, SealingKey | None] = {}
@@ -290,7 +296,7 @@ def _refusal(one: _Pending, by_person: Mapping[bytes, Mapping[int, int]], attach
     for attachment in one.statement.get("attachments", ()):
         signed = attached.signed_people.get(attachment["sha2"], frozenset())
         if any(_is_gone(by_person.get(one.owners[identifier], {})) for identifier in signed):
-            return LearnerErased("a signed statement names someone who has been erased", pointer=f"/{one.index}")
+            return LearnerErased(_SIGNED, pointer=f"/{one.index}")
     return None
 
 
@@ -299,13 +305,16 @@ def _is_gone(state: Mapping[int, int]) -> bool:
 
 
 def _means_gone(state: int | None) -> bool:
-    return state in (PersonState.ERASED, PersonState.FENCED)
+    return state in GONE
 
 
-def _record_identifier(one: _Pending) -> str:
-    """Give whose pseudonym is the record's key: the actor's; an anonymous group's first member's (decision 24)."""
-    first = one.named.namings[0]
-    return first.identifier
+def _record_identifiers(one: _Pending) -> Iterable[str]:
+    """Give whose pseudonym is the record's key: the actor's; an anonymous group's first member's (decision 24).
+
+    Where that one is erased, it is the next of those whom the statement is about.
+    """
+    yield one.named.namings[0].identifier
+    yield from one.named.principals
 
 
 def _without(named: Named, owners: Mapping[str, bytes], gone: set[bytes]) -> Named:

@@ -16,7 +16,8 @@ from lrs.appending import Appended, AppendRequest, Copied, IndexEntry, NewEvent
 from lrs.errors import Damaged
 from lrs.event_log import EventLog
 from lrs.indexing import people_of_parts
-from lrs.key_vault import KeyId, KeyVault
+from lrs.key_vault import KeyVault
+from lrs.keys import KeyId
 from lrs.sealing import OpenedStatement, SealedStatement, open_statement
 from projections.statement_index import pack_terms, terms_of
 from schemas.actions import is_voiding

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lrs.errors import Damaged
-from lrs.key_vault import KeyId, SealingKey
+from lrs.keys import KeyId, SealingKey
 from schemas.actions import is_survey_answer
 from schemas.envelope import (
     KEY_BYTES,

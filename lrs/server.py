@@ -8,8 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from lrs.http.gate import gate
 from lrs.http.health import check_health, setup_health, waiting_consumers
 from lrs.http.metrics import Readers, setup_metrics
 from lrs.http.pages import PageState, setup_pages
+from lrs.http.privacy import setup_privacy
 from lrs.http.protocol import Runner
 from lrs.http.routes import xapi_routes
 from lrs.http.streams import setup_streams
@@ -58,6 +59,7 @@ def application(
     setup_health(app, lambda: check_health(services), lambda: waiting_consumers(view_status().consumers))
     setup_metrics(app, services, metrics, Readers(settings.metrics), view_status, relay_position(settings))
     setup_streams(app, services)
+    setup_privacy(app, services)
     setup_courses(app, services, services.views.courses)
 
     def public_url(request: web.Request) -> str:
@@ -91,12 +93,25 @@ async def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         process = view_process(settings, services.log)
         base = await _listen(stack, services, settings, process)
         spare_the_collector()
+        await stack.enter_async_context(_keeping(services))
         if process is not None:
             await stack.enter_async_context(process.running())
             await _listen_for_commands(stack, services, settings, process)
         await _greet(services, settings, base, tell)
         await stopping.wait()
         tell("Stopping: what is under way is being finished.")
+
+
+@asynccontextmanager
+async def _keeping(services: Services) -> AsyncIterator[None]:
+    """Have done what nobody asks for: erasures that were left go on, keys are rotated when they are due."""
+    tasks = [asyncio.create_task(work) for work in (services.desk.keep_taking_up(), services.rotation.keep_rotating())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _listen(stack: AsyncExitStack, services: Services, settings: Settings, process: ViewProcess | None) -> str:
@@ -128,7 +143,7 @@ async def _listen_for_commands(
     path = control_socket(settings.data)
     path.unlink(missing_ok=True)
     passed_on = {name: partial(process.ask, name) for name in services.views.commands()}
-    control = control_application(services.credentials, passed_on)
+    control = control_application(services.credentials, passed_on | services.desk.commands())
     runner = web.AppRunner(control, access_log=None, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -42,6 +42,11 @@ class SQLiteIndex:
         free = next(one for one in _TARGETS if one not in taken)
         self._rows(f"CREATE INDEX {free} ON statement_new (target) WHERE target IS NOT NULL")
 
+    def give_up(self) -> None:
+        """Have a build under way come to nothing; what serves goes on serving."""
+        if self._rows("SELECT 1 FROM sqlite_master WHERE name = 'index_build'"):
+            self._rows("UPDATE index_build SET build = NULL")
+
     def is_build(self, build: bytes) -> bool:
         return self._is("build", build)
 

@@ -27,7 +27,6 @@ from lrs.appending import (
     KnownStatement,
     LookedUp,
     Outcome,
-    PersonStateRow,
     Referrer,
     Request,
     Rows,
@@ -36,10 +35,11 @@ from lrs.appending import (
     next_revision,
     write_group,
 )
-from lrs.settling import settle
+from lrs.settling import SETTLE_STATEMENTS_MAX, settle
 from lrs.sql import script, split_script
 from lrs.sqlite_index import SQLiteIndex
 from projections.statement_index import unpack_terms
+from schemas.person_states import PersonStateRow
 
 LOCK_TIMEOUT_S = 10
 CACHE_KIB = 32 * 1024
@@ -272,6 +272,13 @@ class SQLiteTables:
             many("INSERT OR IGNORE INTO voiding (target, position) VALUES (?,?)", rows.voidings)
         if rows.voided_positions:
             many("UPDATE statement SET voided = 1 WHERE position = ?", [(one,) for one in rows.voided_positions])
+        if rows.states:
+            many(
+                "INSERT INTO person_state (pseudonym, purpose, state) VALUES (?,?,?) "
+                "ON CONFLICT (pseudonym, purpose) DO UPDATE SET state = excluded.state",
+                rows.states,
+            )
+            self._cursor.execute("DELETE FROM person_state WHERE state = 0")
         self._cursor.execute("UPDATE log_head SET position = ?, stored_us = ?", (position, stored_us))
 
     def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
@@ -314,6 +321,24 @@ class SQLiteTables:
 
     def index(self) -> SQLiteIndex:
         return SQLiteIndex(self)
+
+    # ── forgetting ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, text: str, *parameters: Any) -> list[Any]:
+        return self.rows(text, *parameters)
+
+    def ask_among(self, text: str, items: Sequence[Any]) -> list[Any]:
+        return self.among(text, items)
+
+    def do_many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        self.many(text, rows)
+
+    def settle_all(self) -> None:
+        while settle(self) == SETTLE_STATEMENTS_MAX:
+            continue
+
+    def give_up_index(self) -> None:
+        self.index().give_up()
 
     def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run SQL for each of many rows."""

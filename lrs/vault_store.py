@@ -6,6 +6,7 @@ Everything here blocks and belongs to the vault's own thread. Nothing here can o
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from lrs.sql import queries, script, split_script
 
 Row = Sequence[Any]
 SQLITE_BUSY_TIMEOUT_S = 10
+SCRUB_TRIES_MAX = 100
+SCRUB_WAIT_S = 0.05
 SILENT_S = 10
 """A server that falls silent within a transaction (suspended, cut off) holds its locks no longer than this."""
 _WHAT = "the key vault"
@@ -56,6 +59,14 @@ class VaultStore(Protocol):
 
     def lock_minting(self) -> None:
         """Keep every other minting of identities out until the transaction ends."""
+        ...
+
+    def share_minting(self) -> None:
+        """Keep whoever ends keys out until the transaction ends, and nobody else who mints them."""
+        ...
+
+    def scrub(self) -> None:
+        """Leave nothing of what was deleted in the files, as far as this database can. Raises Busy; then again."""
         ...
 
     def close(self) -> None:
@@ -129,6 +140,19 @@ class SQLiteVault:
     def lock_minting(self) -> None:
         """Do nothing: the transaction began with the file's one write lock."""
 
+    def share_minting(self) -> None:
+        """Do nothing, for the same reason."""
+
+    def scrub(self) -> None:
+        """Move the write-ahead log into the file, over what was there, and empty it, however long others read."""
+        for wait_s in (0.0, *(SCRUB_WAIT_S,) * SCRUB_TRIES_MAX):
+            time.sleep(wait_s)
+            with telling_full_disk(_WHAT):
+                busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return
+        raise Busy("another process reads the key vault without a pause, so deleted keys may still be in its file")
+
     def close(self) -> None:
         self._connection.close()
 
@@ -159,7 +183,7 @@ class PostgresVault:
         with self._connection.transaction():
             # Two servers that start at once would otherwise both make the same table and one would fail.
             self._connection.execute("SELECT pg_advisory_xact_lock(4717)")
-            if self._connection.execute("SELECT to_regclass('witness')").fetchone() != (None,):
+            if self._connection.execute("SELECT to_regclass('journal')").fetchone() != (None,):
                 return
             for statement in split_script(script("vault_postgres")):
                 self._connection.execute(statement)
@@ -196,6 +220,12 @@ class PostgresVault:
 
     def lock_minting(self) -> None:
         self._execute("SELECT pg_advisory_xact_lock(4718)", ())
+
+    def share_minting(self) -> None:
+        self._execute("SELECT pg_advisory_xact_lock_shared(4718)", ())
+
+    def scrub(self) -> None:
+        """Do nothing: what PostgreSQL leaves behind ends with the epoch, whose key it is wrapped under."""
 
     def close(self) -> None:
         if self._open is not None:

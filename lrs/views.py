@@ -17,15 +17,17 @@ from consumers.feed import FeedEvent
 from lrs.completions import Completions
 from lrs.errors import Busy, Conflict, Misconfigured, NotFound
 from lrs.event_log import EventLog
+from lrs.hiding import hidden_from
 from lrs.index_builder import IndexBuilder
 from projections.course_report import CourseReport, CourseSummary
-from projections.courses import CourseReader, Head
+from projections.courses import CourseReader
 from projections.progress import NAME as PROGRESS
 from projections.progress import Progress
 from projections.projection import Opener, Projection
 from projections.readings import COMPLETIONS, READINGS, source_of
 from projections.statement_index import NAME as INDEX
 from projections.view_store import SERVING, Behind, DeadLetter, Overtaken, StoreBusy, ViewStore
+from schemas.envelope import Purpose
 
 CONSUMER_THREADS_MAX = 2
 LOG_WAIT_S = 10.0
@@ -67,16 +69,20 @@ def consumers_of(names: Iterable[str]) -> list[str]:
 class Courses:
     """projections.courses.CourseReader with this program's errors."""
 
-    def __init__(self, store: ViewStore, opener: Opener, head: Head | None = None) -> None:
-        self._reader = CourseReader(store, opener, head)
+    def __init__(self, store: ViewStore, opener: Opener, log: EventLog) -> None:
+        self._reader = CourseReader(store, opener, log.head)
+        self._log = log
 
-    async def courses(self) -> list[CourseSummary]:
-        """Give every course. Raises Busy."""
-        return await _busy(self._reader.courses())
+    async def courses(self, purpose: Purpose = Purpose.LEARNING) -> list[CourseSummary]:
+        """Give every course as a reader with this purpose sees it. Raises Busy."""
+        return await _busy(self._reader.courses(await hidden_from(self._log, purpose)))
 
-    async def course(self, course_id: str) -> CourseReport | None:
-        """Give a course by its id (32 hex digits), None where there is none. Raises Busy."""
-        return await _busy(self._reader.course(course_id))
+    async def course(self, course_id: str, purpose: Purpose = Purpose.LEARNING) -> CourseReport | None:
+        """Give a course by its id (32 hex digits), as a reader with this purpose sees it. Raises Busy.
+
+        None where there is none, or where everybody in it is hidden.
+        """
+        return await _busy(self._reader.course(course_id, await hidden_from(self._log, purpose)))
 
     async def data_through_us(self) -> int:
         """Give the time (µs) up to which everything stored is in the answers; 0 before anything is. Raises Busy."""
@@ -113,7 +119,7 @@ class Views:
     ) -> None:
         self.store = store
         self.opener = opener
-        self.courses = Courses(store, opener, log.head)
+        self.courses = Courses(store, opener, log)
         self.completions = completions
         self._index = index
         self.consumers: list[Consumer] = []

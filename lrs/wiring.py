@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lrs.activities import ActivityCatalogue
 from lrs.attachments import Attachments
+from lrs.certificates import CERTIFICATE_KIND, Certifier
 from lrs.config import Mode, Settings
 from lrs.consistency import check_vault_fits
 from lrs.credentials import Credentials
 from lrs.documents import Documents
+from lrs.erasure import Eraser
 from lrs.event_log import EventLog
 from lrs.guarded_log import GuardedLog
 from lrs.http.app import Services
 from lrs.http.call import Limits
 from lrs.key_vault import KeyVault
-from lrs.places import blob_store, event_log, open_vault, open_views
+from lrs.person_changes import PersonChanges
+from lrs.places import blob_store, event_log, key_rotation, open_vault, open_views, relay_position
+from lrs.privacy_desk import PrivacyDesk
 from lrs.reading import StatementReader
+from lrs.receipts import Signer
 from lrs.recording import StatementRecorder
 from lrs.tokens import TokenVerifier
 from lrs.view_process import ProcessPlace, ViewProcess
@@ -72,6 +78,8 @@ async def sweeping(attachments: Attachments, log: EventLog, guard: LogGuard | No
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open everything a server is made of; close it in the opposite order."""
     async with open_vault(settings) as vault:
+        signer = Signer(vault.secrets.signing_key)
+        rotation = key_rotation(settings, vault)
         log = event_log(settings)
         await log.start()
         attachments = Attachments(blob_store(settings))
@@ -83,10 +91,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 guarding(settings, log, vault) as guard,
                 sweeping(attachments, log, guard),
                 open_views(settings, vault, log) as views,
+                AsyncExitStack() as stack,
             ):
+                certifier = Certifier(partial(signer.sign, CERTIFICATE_KIND), rotation.horizon)
+                copied = relay_position(settings) if settings.kafka else None
+                eraser = Eraser(log, vault, views.store, attachments, views.completions, certifier, copied=copied)
+                desk = PrivacyDesk(eraser, PersonChanges(log, vault), rotation)
+                stack.push_async_callback(desk.stop)
                 yield Services(
                     log=log,
                     vault=vault,
+                    desk=desk,
+                    rotation=rotation,
+                    signer=signer,
                     recorder=StatementRecorder(log, vault, catalogue),
                     reader=StatementReader(log, vault, catalogue),
                     documents=Documents(log, vault),

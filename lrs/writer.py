@@ -31,6 +31,7 @@ from lrs.appending import (
     Outcome,
     Request,
 )
+from lrs.forgetting import ForgetRequest
 from lrs.full_disk import is_full
 from lrs.garbage import spare_the_collector
 from lrs.indexing import IndexRequest
@@ -46,6 +47,8 @@ log = logging.getLogger("griffel.writer")
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
 encode = msgspec.msgpack.Encoder().encode
+ALONE = (IndexRequest, ForgetRequest)
+"""Requests that have a transaction for themselves."""
 
 
 def frame(number: int, message: Request | Outcome) -> bytes:
@@ -141,18 +144,18 @@ def _settle(recorder: LogRecorder) -> int:
 def _next_group(waiting: list[tuple[int, Request]]) -> list[tuple[int, Request]]:
     """Take requests off the front until the group is full; at least one.
 
-    A step of a new index goes alone: what it fails with is nobody else's.
+    A step of a new index, or of forgetting, goes alone: what it fails with is nobody else's.
     """
     events = taken = 0
     for _, request in waiting:
-        if taken and isinstance(request, IndexRequest):
+        if taken and isinstance(request, ALONE):
             break
         size = len(request.events) if isinstance(request, AppendRequest) else 1
         if taken and events + size > GROUP_EVENTS_MAX:
             break
         events += size
         taken += 1
-        if isinstance(request, IndexRequest):
+        if isinstance(request, ALONE):
             break
     group = waiting[:taken]
     del waiting[:taken]

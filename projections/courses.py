@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from projections.course_report import CourseReport, CourseSummary
 from projections.course_rules import Json, learner_standing
@@ -27,14 +29,14 @@ class CourseReader:
         self._store = store
         self._opener = opener
         self._head = head
-        self._summaries: tuple[Mapping[int, Place], list[CourseSummary]] = ({}, [])
+        self._summaries: tuple[Any, list[CourseSummary]] = (None, [])
 
-    async def courses(self) -> list[CourseSummary]:
-        """Give every course, by activity id."""
-        return await asyncio.to_thread(self._list)
+    async def courses(self, hidden: frozenset[bytes] = frozenset()) -> list[CourseSummary]:
+        """Give every course, by activity id, without the learners who are hidden."""
+        return await asyncio.to_thread(self._list, hidden)
 
-    async def course(self, id_hex: str) -> CourseReport | None:
-        """Give one course; None where nobody has been seen in it, or the id is none."""
+    async def course(self, id_hex: str, hidden: frozenset[bytes] = frozenset()) -> CourseReport | None:
+        """Give one course without the learners who are hidden; None where nobody else is in it, or the id is none."""
         try:
             course = bytes.fromhex(id_hex)
         except ValueError:
@@ -43,7 +45,7 @@ class CourseReader:
             return None
         # Asked before the view is read: what the log had then is in the view that has caught up with it.
         head = await self._head() if self._head is not None else (0, 0)
-        return await asyncio.to_thread(self._report, course, head)
+        return await asyncio.to_thread(self._report, course, head, hidden)
 
     async def data_through_us(self) -> int:
         """Give the time (µs) up to which everything stored is in the answers; 0 before anything is."""
@@ -68,35 +70,36 @@ class CourseReader:
         with self._store.reading(NAME) as read:
             return {} if read is None else read[1]
 
-    def _list(self) -> list[CourseSummary]:
+    def _list(self, hidden: frozenset[bytes]) -> list[CourseSummary]:
         with self._store.reading(NAME, Progress.version) as read:
             if read is None:
                 return []
             view, places = read
             known, summaries = self._summaries
-            if places != known:
-                summaries = [
-                    one for course in view.distinct(STANDING, "course") if (one := self._summary(view, course))
-                ]
+            if (places, hidden) != known:
+                courses = view.distinct(STANDING, "course")
+                summaries = [one for course in courses if (one := self._summary(view, course, hidden))]
                 summaries.sort(key=lambda one: one.activity_id)
-                self._summaries = (places, summaries)
+                self._summaries = ((places, hidden), summaries)
             return list(summaries)
 
-    def _summary(self, view: StoredView, course: bytes) -> CourseSummary | None:
-        """Give a course with its counts; only its name is opened."""
+    def _summary(self, view: StoredView, course: bytes, hidden: frozenset[bytes]) -> CourseSummary | None:
+        """Give a course with its counts; only its name is opened. Whoever is hidden is not counted."""
         row = view.first(STANDING, course=course)
         if row is None:
             return None
         activity_id = row.content["course"]
-        enrolled, completed = counted(view.counts(STANDING, course), activity_id, self._opener)
+        labels = Counter(view.counts(STANDING, course))
+        labels.subtract(view.carried(STANDING, [(course, learner) for learner in hidden]))
+        enrolled, completed = counted(+labels, activity_id, self._opener)
         return CourseSummary(course.hex(), activity_id, enrolled, completed)
 
-    def _report(self, course: bytes, head: tuple[int, int]) -> CourseReport | None:
+    def _report(self, course: bytes, head: tuple[int, int], hidden: frozenset[bytes]) -> CourseReport | None:
         with self._store.reading(NAME, Progress.version) as read:
             if read is None:
                 return None
             view, places = read
-            rows = list(_rows(view, course))
+            rows = [row for row in _rows(view, course) if row[0] not in hidden]
             if not rows:
                 return None
             units = units_of([row for _, row in rows])

@@ -219,6 +219,16 @@ class SqlViewStore(ABC):
                     session.rows(f"DELETE FROM {full} WHERE learner = ?", (learner,))  # noqa: S608  our own words
             session.rows("DELETE FROM dead_letter WHERE record_key = ?", (learner,))
 
+    def rows_about(self, learner: bytes) -> int:
+        found = 0
+        with self._snapshot() as session:
+            for name, number, names in session.rows("SELECT name, generation, tables FROM view"):
+                for table, _ in _tables(names):
+                    full = table_named(Generation(name, number, 0, ""), table)
+                    found += session.rows(f"SELECT count(*) FROM {full} WHERE learner = ?", (learner,))[0][0]  # noqa: S608
+            found += session.rows("SELECT count(*) FROM dead_letter WHERE record_key = ?", (learner,))[0][0]
+        return int(found)
+
 
 def _tables(names: str) -> list[tuple[str, str]]:
     """Give the tables of a generation as its row in `view` has them, each with the column by which it is counted."""

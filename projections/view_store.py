@@ -162,6 +162,14 @@ class StoredView:
         )
         return {row[0]: row[1] for row in self._session.rows(text, (group,))}
 
+    def carried(self, table: Table, keys: Sequence[Key]) -> Counter[bytes]:
+        """Give how many of the rows with these keys carry each label; none of them is opened."""
+        found = Counter[bytes]()
+        if keys:
+            for (packed,) in self._session.get_many(self._name(table), ("labels",), table.key, keys):
+                found.update(unpack_labels(packed))
+        return found
+
     def first(self, table: Table, **columns: bytes) -> Row | None:
         """Give a row with these values, in the order of the key the first that can be opened."""
         return next((row for page in self.pages(table, FIRST_ROWS, **columns) for row in page), None)
@@ -332,6 +340,10 @@ class ViewStore(Protocol):
 
     def forget(self, learner: bytes) -> None:
         """Delete every row of a learner from every generation of every view, and keep any from coming back."""
+        ...
+
+    def rows_about(self, learner: bytes) -> int:
+        """Give how many rows and dead letters there are of a learner, in every generation of every view."""
         ...
 
     def dead_letters(self, name: str | None = None) -> list[DeadLetter]:

@@ -89,6 +89,12 @@ class Part(IntEnum):
     """That a learner completed a course, or that this was taken back."""
     SEQUENCED = 15
     """Which event has a number in the completion stream: its stream and version."""
+    PERSON_STATE = 16
+    """What is true of a person from this event on. Not sealed: purpose and state, by pseudonym."""
+    CONSENT = 17
+    """A record of consent given or withdrawn, under the learner's key for `legal`."""
+    CERTIFICATE = 18
+    """What an erasure has done, signed. Not sealed: it says nothing about anybody but the pseudonym."""
 
 
 class Header(NamedTuple):

@@ -25,6 +25,18 @@ registration); odd versions say achieved, even ones taken back. Under the learne
 COMPLETION_SEQUENCED = "completion_sequenced"
 """A completion_changed event got its number in the completion stream. One stream for all; the version is the number."""
 
+ERASURE_REQUESTED = "erasure_requested"
+"""A learner is to be forgotten, and is fenced from here on. Stream: keyed hash of (`erasure`, pseudonym), version 1."""
+
+ERASURE_COMPLETED = "erasure_completed"
+"""They are forgotten; the state holds the certificate. Stream: the request's, version 2."""
+
+RESTRICTION_CHANGED = "restriction_changed"
+"""A learner is hidden from others, or shown again. Stream: keyed hash of (`restriction`, pseudonym)."""
+
+CONSENT_CHANGED = "consent_changed"
+"""A learner gave or withdrew consent for a purpose. Stream: keyed hash of (`consent`, pseudonym, purpose)."""
+
 KINDS = (
     STATEMENT_RECORDED,
     VOIDING,
@@ -32,4 +44,8 @@ KINDS = (
     ACTIVITY_DEFINED,
     COMPLETION_CHANGED,
     COMPLETION_SEQUENCED,
+    ERASURE_REQUESTED,
+    ERASURE_COMPLETED,
+    RESTRICTION_CHANGED,
+    CONSENT_CHANGED,
 )

@@ -28,7 +28,9 @@ _TYPES = {
     (SATISFIED, True): "griffel.course.satisfied",
     (SATISFIED, False): "griffel.course.satisfied.revoked",
 }
-TYPES = (*_TYPES.values(), EMPTY_TYPE)
+ERASED_TYPE = "griffel.learner.erased"
+"""A learner was erased: what was received in the entries that it names must be deleted."""
+TYPES = (*_TYPES.values(), EMPTY_TYPE, ERASED_TYPE)
 SEQUENCE_DIGITS = 15
 BEGINNING = "c0"
 """The cursor before the first entry."""
@@ -48,25 +50,38 @@ class Completion:
     at: str | None
 
 
-def cloud_event(source: str, sequence: int, time: str, completion: Completion | None) -> Json:
-    """Give an entry as a CloudEvent; without a completion it is an empty one."""
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A learner was erased: the id of the erasure, and the numbers of the entries that were about them."""
+
+    erasure: str
+    entries: list[int]
+
+
+def cloud_event(source: str, sequence: int, time: str, content: Completion | Erasure | None) -> Json:
+    """Give an entry as a CloudEvent; without content it is an empty one."""
     event: Json = {
         "specversion": "1.0",
         "id": cursor_text(sequence),
         "source": source,
-        "type": EMPTY_TYPE if completion is None else _TYPES[completion.kind, completion.achieved],
+        "type": EMPTY_TYPE,
         "time": time,
         # The extension asks for texts that sort as the numbers do.
         "sequence": f"{sequence:0{SEQUENCE_DIGITS}d}",
     }
-    if completion is not None:
-        event["subject"] = completion.course_id
+    if isinstance(content, Erasure):
+        event["type"] = ERASED_TYPE
+        event["datacontenttype"] = "application/json"
+        event["data"] = {"erasure": content.erasure, "entries": [cursor_text(one) for one in content.entries]}
+    elif content is not None:
+        event["type"] = _TYPES[content.kind, content.achieved]
+        event["subject"] = content.course_id
         event["datacontenttype"] = "application/json"
         event["data"] = {
-            "actor": completion.actor,
-            "course": completion.course,
-            "registration": completion.registration,
-            "completed_at": completion.at,
+            "actor": content.actor,
+            "course": content.course,
+            "registration": content.registration,
+            "completed_at": content.at,
         }
     return event
 

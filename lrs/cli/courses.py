@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -81,7 +82,20 @@ async def _courses(settings: Settings) -> list[Any]:
     from projections.courses import CourseReader  # noqa: PLC0415
 
     async with reading(settings) as (_, store, opener):
-        return await CourseReader(store, opener).courses()
+        return await CourseReader(store, opener).courses(await asyncio.to_thread(_hidden, settings))
+
+
+def _hidden(settings: Settings) -> frozenset[bytes]:
+    """Give the learners who are hidden from others; commands show what an instructor sees."""
+    from lrs.hiding import hidden_in  # noqa: PLC0415  keeps `griffel --help` quick
+    from lrs.places import log_reader  # noqa: PLC0415
+    from schemas.envelope import Purpose  # noqa: PLC0415
+
+    reader = log_reader(settings)
+    try:
+        return hidden_in(reader, Purpose.LEARNING)
+    finally:
+        reader.close()
 
 
 async def _course(settings: Settings, course_id: str, *, agents: bool) -> dict[str, Any]:
@@ -89,7 +103,9 @@ async def _course(settings: Settings, course_id: str, *, agents: bool) -> dict[s
 
     async with reading(settings) as (vault, store, opener):
         reader = CourseReader(store, opener)
-        report = await reader.course(course_id) or await reader.course(opener.blind("course", course_id).hex())
+        hidden = await asyncio.to_thread(_hidden, settings)
+        by_name = opener.blind("course", course_id).hex()
+        report = await reader.course(course_id, hidden) or await reader.course(by_name, hidden)
         if report is None:
             raise NotFound("there is no such course; griffel courses list gives those that there are")
         told = dataclasses.asdict(report)

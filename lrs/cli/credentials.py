@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import json
-import time
 from typing import Any
 
 import click
 
-from lrs.config import Mode, Settings, with_settings
+from lrs.cli.agents import read_agent
+from lrs.cli.installation import PLACES, beside_server, carry_out
+from lrs.config import Settings, with_settings
 from lrs.credentials import Scope
-from lrs.errors import GriffelError
 from schemas.envelope import Purpose
 
-LOCK_WAIT_S = 10.0
-LOCK_POLL_S = 0.1
 KEY_CHARACTERS = 20
 PURPOSES = [one.name.lower() for one in Purpose if one < Purpose.ACTIVITY]
-_PLACES = ("mode", "data", "database_url", "keys_url", "keys_dir", "master_key")
 
 
 @click.group()
@@ -49,7 +45,7 @@ def credentials() -> None:
 )
 @click.option("--authority", help="The agent (JSON) that its statements name as authority. Default: one of its own.")
 @click.option("--json", "as_json", is_flag=True, help='Print {"key": …, "secret": …} and nothing else.')
-@with_settings(*_PLACES)
+@with_settings(*PLACES)
 def create(
     settings: Settings, scopes: tuple[str, ...], label: str, purpose: str, authority: str | None, *, as_json: bool
 ) -> None:
@@ -59,7 +55,13 @@ def create(
     For an LMS that posts and reads everything:   griffel credentials create --scope all --label "our Moodle"
     For content that only posts:                  griffel credentials create --scope statements/write,define,state
     """
-    asked = {"scopes": ",".join(scopes), "label": label, "purpose": purpose, "authority": _agent(authority)}
+    named = None if authority is None else read_agent(authority, "--authority")
+    asked = {
+        "scopes": ",".join(scopes),
+        "label": label,
+        "purpose": purpose,
+        "authority": named,
+    }
     made = _carry_out(settings, "credentials/create", asked)
     if as_json:
         click.echo(json.dumps(made))
@@ -69,7 +71,7 @@ def create(
 
 @credentials.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_settings(*_PLACES)
+@with_settings(*PLACES)
 def list_(settings: Settings, *, as_json: bool) -> None:
     """List credentials, revoked ones too; secrets are not kept and cannot be shown."""
     found: list[dict[str, Any]] = _carry_out(settings, "credentials/list", {})
@@ -96,26 +98,11 @@ def list_(settings: Settings, *, as_json: bool) -> None:
 
 @credentials.command()
 @click.argument("key")
-@with_settings(*_PLACES)
+@with_settings(*PLACES)
 def revoke(settings: Settings, key: str) -> None:
     """End the credential KEY. It is refused at once by this server, by others within five seconds."""
     _carry_out(settings, "credentials/revoke", {"key": key})
     click.echo("Revoked.")
-
-
-def _agent(text: str | None) -> Any:
-    if text is None:
-        return None
-    from schemas.errors import InvalidInput  # noqa: PLC0415
-    from schemas.json_input import parse_json  # noqa: PLC0415
-    from schemas.statement import check_agent  # noqa: PLC0415
-
-    try:
-        agent = parse_json(text.encode())
-        check_agent(agent, "2.0.0", "")
-    except InvalidInput as error:
-        raise click.UsageError(f"--authority is not an agent: {error.detail} {error.pointer}") from error
-    return agent
 
 
 def _day(us: int) -> str:
@@ -123,35 +110,17 @@ def _day(us: int) -> str:
 
 
 def _carry_out(settings: Settings, command: str, asked: dict[str, Any]) -> Any:
-    try:
-        return asyncio.run(_ask(settings, command, asked))
-    except GriffelError as error:
-        raise click.ClickException(error.detail) from error
+    return carry_out(_ask(settings, command, asked))
 
 
 async def _ask(settings: Settings, command: str, asked: dict[str, Any]) -> Any:
     """Carry out a command in this process, or in the server that has the data folder."""
-    from lrs.control import COMMANDS, ask_server  # noqa: PLC0415
+    from lrs.control import COMMANDS  # noqa: PLC0415
     from lrs.credentials import Credentials  # noqa: PLC0415
-    from lrs.data_folder import FolderTaken, control_socket, locked  # noqa: PLC0415
     from lrs.places import open_vault  # noqa: PLC0415
 
     async def here() -> Any:
         async with open_vault(settings) as vault:
             return await COMMANDS[command](Credentials(vault), asked)
 
-    if settings.mode is Mode.CLUSTER:
-        return await here()
-    ends = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            with locked(settings.data):
-                return await here()
-        except FolderTaken:
-            try:
-                return await ask_server(control_socket(settings.data), command, asked)
-            except OSError:
-                # Whoever has the folder is only just starting, or is another command that will soon be done.
-                if time.monotonic() > ends:
-                    raise
-                await asyncio.sleep(LOCK_POLL_S)
+    return await beside_server(settings, here, command, asked)

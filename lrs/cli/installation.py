@@ -13,6 +13,8 @@ import click
 from lrs.config import Mode, Settings
 from lrs.errors import GriffelError, Misconfigured
 
+KEEPING = ("epoch_days", "epochs_kept")
+"""The settings that say how long a backup of the vault can be opened."""
 PLACES = ("mode", "data", "database_url", "keys_url", "keys_dir", "master_key")
 """The settings that say where an installation is."""
 SERVER_WAIT_S = 10.0
@@ -60,7 +62,7 @@ async def with_services(
     `there` gets a function that asks the server that has it: `await ask(command, asked)`.
     """
     from lrs.control import ask_server  # noqa: PLC0415
-    from lrs.data_folder import FolderTaken, control_socket, locked  # noqa: PLC0415
+    from lrs.data_folder import control_socket  # noqa: PLC0415
     from lrs.wiring import open_services  # noqa: PLC0415
 
     async def ask(command: str, asked: dict[str, Any]) -> Any:
@@ -73,15 +75,38 @@ async def with_services(
                 with suppress(TimeoutError):
                     await asyncio.wait_for(services.guard.opened.wait(), SERVER_WAIT_S)
             return await here(services)
+
+    async def alone() -> T:
+        async with open_services(settings) as services:
+            return await here(services)
+
+    return await _alone_or(settings, alone, lambda: there(ask))
+
+
+async def beside_server(
+    settings: Settings, here: Callable[[], Awaitable[T]], command: str, asked: dict[str, Any]
+) -> Any:
+    """Do something in this process; where a server has the data folder, have it carry out a command instead."""
+    from lrs.control import ask_server  # noqa: PLC0415
+    from lrs.data_folder import control_socket  # noqa: PLC0415
+
+    if settings.mode is Mode.CLUSTER:
+        return await here()
+    return await _alone_or(settings, here, lambda: ask_server(control_socket(settings.data), command, asked))
+
+
+async def _alone_or(settings: Settings, alone: Callable[[], Awaitable[T]], beside: Callable[[], Awaitable[T]]) -> T:
+    """Do something that needs the data folder for itself; where a server has it, do it through that one."""
+    from lrs.data_folder import FolderTaken, locked  # noqa: PLC0415
+
     ends = time.monotonic() + SERVER_WAIT_S
     while True:
         try:
             with locked(settings.data):
-                async with open_services(settings) as services:
-                    return await here(services)
+                return await alone()
         except FolderTaken:
             try:
-                return await there(ask)
+                return await beside()
             except OSError:
                 # Whoever has the folder is only just starting, or is another command that will soon be done.
                 if time.monotonic() > ends:

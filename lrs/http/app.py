@@ -29,8 +29,11 @@ from lrs.http.call import (
 )
 from lrs.http.problem import WrongMethod, problem, server_fault
 from lrs.key_vault import KeyVault
+from lrs.privacy_desk import PrivacyDesk
 from lrs.reading import StatementReader, timestamp
+from lrs.receipts import Signer
 from lrs.recording import StatementRecorder
+from lrs.rotation import Rotation
 from lrs.views import Views
 from schemas.errors import InvalidInput
 
@@ -80,6 +83,9 @@ class Services:
     catalogue: ActivityCatalogue
     credentials: Credentials
     views: Views
+    desk: PrivacyDesk
+    rotation: Rotation
+    signer: Signer
     guard: LogGuard | None = None
     bearer: BearerCaller | None = None
     limits: Limits = Limits()

@@ -174,7 +174,7 @@ class CoursePages:
 
     async def courses(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         """Give every course, by name."""
-        found = await self._room.views.courses()
+        found = await self._room.views.courses(visitor.caller.purpose)
         through_us = await self._room.views.data_through_us()
         wanted = wanted_type(request)
         if wanted == JSON_TYPE:
@@ -192,7 +192,7 @@ class CoursePages:
 
     async def course(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         """Give where everyone stands in a course."""
-        report = await self._report(request)
+        report = await self._report(request, visitor)
         wanted = wanted_type(request)
         now = request.app[PAGE_STATE].clock()
         blind = self._room.services.vault.blinding.id
@@ -226,7 +226,7 @@ class CoursePages:
 
     async def live(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         """Tell of changes of a course until the reader goes, or may not be here any longer."""
-        report = await self._report(request)
+        report = await self._report(request, visitor)
 
         async def may_stay() -> bool:
             try:
@@ -237,11 +237,11 @@ class CoursePages:
 
         return await stream_changes(request, self._room.watch, report.id, may_stay)
 
-    async def _report(self, request: web.Request) -> CourseReport:
+    async def _report(self, request: web.Request, visitor: Visitor) -> CourseReport:
         course_id = request.match_info["id"]
         report = None
         if len(course_id) == ID_DIGITS and set(course_id) <= set("0123456789abcdef"):
-            report = await self._room.views.course(course_id)
+            report = await self._room.views.course(course_id, visitor.caller.purpose)
         if report is None:
             raise NotFound("there is no such course")
         return report

@@ -52,7 +52,6 @@ CREATE TABLE IF NOT EXISTS person_state (
     pseudonym BYTEA NOT NULL,
     purpose SMALLINT NOT NULL,
     state SMALLINT NOT NULL,
-    until_us BIGINT,
     PRIMARY KEY (pseudonym, purpose)
 );
 CREATE TABLE IF NOT EXISTS blob (

@@ -35,7 +35,13 @@ FROM events WHERE originator_version > ? AND originator_version <= ? AND origina
 -- name: person_states
 SELECT pseudonym, purpose, state FROM person_state WHERE pseudonym IN (??)
 -- name: people_with_state
-SELECT pseudonym FROM person_state WHERE state = ?
+SELECT pseudonym, purpose, state FROM person_state WHERE state = ?
+-- name: events_about
+SELECT e.position, e.originator_id, e.originator_version, e.topic, e.record_key, e.stored_us, e.state
+FROM event_people p JOIN events e ON e.position = p.position
+WHERE p.pseudonym = ? AND p.position > ? ORDER BY p.position LIMIT ?
+-- name: documents_of
+SELECT count(*) FROM document WHERE owner = ?
 
 -- name: document
 SELECT owner, revision, updated_us, sealed FROM document WHERE document_key = ?

@@ -52,7 +52,6 @@ CREATE TABLE IF NOT EXISTS person_state (
     pseudonym BLOB NOT NULL,
     purpose INTEGER NOT NULL,
     state INTEGER NOT NULL,
-    until_us INTEGER,
     PRIMARY KEY (pseudonym, purpose)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS blob (

@@ -5,7 +5,7 @@ INSERT INTO vault (one, vault_id, changes) VALUES (1, ?, 0) ON CONFLICT DO NOTHI
 -- name: vault_id
 SELECT vault_id FROM vault
 -- name: changes
-SELECT changes FROM vault
+SELECT changes, (SELECT max(epoch) FROM epoch) FROM vault
 -- name: count_change
 UPDATE vault SET changes = changes + 1
 
@@ -13,11 +13,23 @@ UPDATE vault SET changes = changes + 1
 INSERT INTO epoch (epoch, wrapped, created_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 -- name: epochs
 SELECT epoch, wrapped, created_us FROM epoch ORDER BY epoch
+-- name: newest_epoch
+SELECT max(epoch) FROM epoch
+-- name: forget_epochs_below
+UPDATE epoch SET wrapped = '' WHERE epoch < ?
+-- name: delete_epochs_below
+DELETE FROM epoch WHERE epoch < ?
 
 -- name: insert_secret
 INSERT INTO secret (name, epoch, wrapped) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 -- name: secrets
 SELECT name, epoch, wrapped FROM secret
+-- name: secrets_like
+SELECT name, epoch, wrapped FROM secret WHERE name LIKE ?
+-- name: update_secret
+UPDATE secret SET epoch = ?, wrapped = ? WHERE name = ?
+-- name: delete_secret
+DELETE FROM secret WHERE name = ?
 
 -- name: owners
 SELECT blind, owner FROM identifier WHERE blind IN (??)
@@ -25,11 +37,51 @@ SELECT blind, owner FROM identifier WHERE blind IN (??)
 INSERT INTO identifier (blind, owner, epoch, wrapped) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 -- name: identifiers_of
 SELECT epoch, wrapped FROM identifier WHERE owner = ?
+-- name: owners_with_identifiers
+SELECT DISTINCT owner FROM identifier WHERE owner IN (??)
+-- name: delete_identifiers_of
+DELETE FROM identifier WHERE owner = ?
+-- name: all_identifiers
+SELECT owner, wrapped FROM identifier
+-- name: delete_all_identifiers
+DELETE FROM identifier
+
+-- name: suppressed
+SELECT blind FROM suppressed WHERE until_us > ? AND blind IN (??)
+-- name: suppress
+INSERT INTO suppressed (blind, bucket, until_us) VALUES (?, ?, ?)
+ON CONFLICT (blind) DO UPDATE SET until_us = excluded.until_us
+-- name: end_suppression
+DELETE FROM suppressed WHERE until_us <= ?
+
+-- name: erased
+SELECT owner FROM erased WHERE owner IN (??)
+-- name: insert_erased
+INSERT INTO erased (owner, erased_us, identifiers, footprint) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+-- name: ending
+SELECT erased_us, identifiers, footprint FROM erased WHERE owner = ?
 
 -- name: keys_of
 SELECT owner, purpose, year, version, state, epoch, wrapped FROM key WHERE purpose = ? AND year = ? AND owner IN (??)
 -- name: insert_key
 INSERT INTO key (owner, purpose, year, version, state, epoch, wrapped) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+-- name: keys_of_owner
+SELECT purpose, year, version, state FROM key WHERE owner = ? ORDER BY purpose, year, version
+-- name: owners_with_keys
+SELECT DISTINCT owner FROM key WHERE state = 1 AND owner IN (??)
+-- name: destroy_keys
+UPDATE key SET state = 2, wrapped = NULL WHERE owner = ? AND state = 1
+-- name: destroy_keys_for
+UPDATE key SET state = 2, wrapped = NULL WHERE owner = ? AND purpose = ? AND state = 1
+-- name: count_keys
+SELECT purpose, year, state, epoch, count(*) FROM key GROUP BY purpose, year, state, epoch ORDER BY purpose, year, state, epoch
+-- name: keys_below
+SELECT owner, purpose, year, version, wrapped FROM key WHERE state = 1 AND epoch < ? AND (owner, purpose, year, version) > (?, ?, ?, ?)
+ORDER BY owner, purpose, year, version LIMIT ?
+-- name: update_key
+UPDATE key SET epoch = ?, wrapped = ? WHERE owner = ? AND purpose = ? AND year = ? AND version = ?
+-- name: count_below
+SELECT (SELECT count(*) FROM key WHERE state = 1 AND epoch < ?) + (SELECT count(*) FROM identifier WHERE epoch < ?) + (SELECT count(*) FROM secret WHERE epoch < ?)
 
 -- name: insert_credential
 INSERT INTO credential (blind, secret_hash, scopes, purpose, created_us, revoked_us, sealed) VALUES (?, ?, ?, ?, ?, NULL, ?)
@@ -39,6 +91,15 @@ SELECT blind, secret_hash, scopes, purpose, created_us, revoked_us, sealed FROM 
 SELECT blind, secret_hash, scopes, purpose, created_us, revoked_us, sealed FROM credential ORDER BY created_us
 -- name: revoke_credential
 UPDATE credential SET revoked_us = ? WHERE blind = ? AND revoked_us IS NULL
+
+-- name: update_credential
+UPDATE credential SET sealed = ? WHERE blind = ?
+
+-- name: journal
+SELECT entries, head FROM journal
+-- name: set_journal
+INSERT INTO journal (one, entries, head) VALUES (1, ?, ?)
+ON CONFLICT (one) DO UPDATE SET entries = excluded.entries, head = excluded.head
 
 -- name: witness
 SELECT incarnation, position FROM witness

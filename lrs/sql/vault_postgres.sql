@@ -46,3 +46,22 @@ CREATE TABLE IF NOT EXISTS witness (
     incarnation BYTEA NOT NULL,
     position BIGINT NOT NULL
 );
+-- Whose keys are all destroyed, for ever: none is minted for them again. The pseudonym leads to nobody.
+CREATE TABLE IF NOT EXISTS erased (
+    owner BYTEA PRIMARY KEY,
+    erased_us BIGINT NOT NULL,
+    identifiers INTEGER NOT NULL,
+    footprint BYTEA NOT NULL
+);
+-- Identifiers that lead to nobody for a while, as keyed hashes under a pepper of the month in which that ends.
+CREATE TABLE IF NOT EXISTS suppressed (
+    blind BYTEA PRIMARY KEY,
+    bucket INTEGER NOT NULL,
+    until_us BIGINT NOT NULL
+);
+-- How much of the journal of what was ended this vault has carried out (lrs/journal.py).
+CREATE TABLE IF NOT EXISTS journal (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    entries BIGINT NOT NULL,
+    head BYTEA NOT NULL
+);

@@ -40,3 +40,22 @@ CREATE TABLE IF NOT EXISTS credential (
     revoked_us INTEGER,
     sealed BLOB NOT NULL
 ) WITHOUT ROWID;
+-- Whose keys are all destroyed, for ever: none is minted for them again. The pseudonym leads to nobody.
+CREATE TABLE IF NOT EXISTS erased (
+    owner BLOB PRIMARY KEY,
+    erased_us INTEGER NOT NULL,
+    identifiers INTEGER NOT NULL,
+    footprint BLOB NOT NULL
+) WITHOUT ROWID;
+-- Identifiers that lead to nobody for a while, as keyed hashes under a pepper of the month in which that ends.
+CREATE TABLE IF NOT EXISTS suppressed (
+    blind BLOB PRIMARY KEY,
+    bucket INTEGER NOT NULL,
+    until_us INTEGER NOT NULL
+) WITHOUT ROWID;
+-- How much of the journal of what was ended this vault has carried out (lrs/journal.py).
+CREATE TABLE IF NOT EXISTS journal (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    entries INTEGER NOT NULL,
+    head BLOB NOT NULL
+);

@@ -14,11 +14,12 @@ import psycopg
 import pytest
 
 from lrs import postgres_recorder, sqlite_recorder
-from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent, Outcome, PersonStateRow, Request
+from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent, Outcome, Request
 from lrs.event_log import EventLog
 from lrs.log_reader import LogReader, PostgresReader, SQLiteReader, StatementQuery
 from schemas.envelope import Part, clear_part, join_parts
 from schemas.events import STATEMENT_RECORDED
+from schemas.person_states import PersonStateRow
 
 LISTS = ("lists later", "lists at once")
 lists_now_or_later = pytest.mark.parametrize("recorder", LISTS, indirect=True)

@@ -21,15 +21,15 @@ import pytest
 
 from consumers.completion_stream import NAME, CompletionStream
 from consumers.consumer import LogFeed
-from lrs.appending import PersonState
 from lrs.config import Mode, Settings
 from lrs.http.app import Services
-from lrs.key_vault import KeyState
+from lrs.keys import KeyState
 from lrs.views import PROJECTIONS
 from lrs.wiring import open_services
 from schemas.envelope import Purpose
 from schemas.errors import InvalidInput
 from schemas.events import COMPLETION_CHANGED, COMPLETION_SEQUENCED
+from schemas.person_states import PersonState
 from schemas.statement import check_statement
 from tests.conformance.builders import new_id
 

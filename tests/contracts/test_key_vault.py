@@ -17,7 +17,8 @@ import pytest
 from lrs import key_vault
 from lrs.errors import Busy, Damaged, GriffelError, Misconfigured
 from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider
-from lrs.key_vault import KeyId, KeyState, KeyVault, SealingKey
+from lrs.key_vault import KeyVault
+from lrs.keys import KeyId, KeyState, SealingKey
 from lrs.vault_store import SQLiteVault, VaultStore
 from schemas.envelope import Purpose
 from schemas.people import identifier_of

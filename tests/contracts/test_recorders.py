@@ -27,11 +27,11 @@ from lrs.appending import (
     DocumentRequest,
     DocumentsChanged,
     NewEvent,
-    PersonState,
 )
 from lrs.log_reader import LogReader
 from schemas.envelope import split_parts
 from schemas.events import STATEMENT_RECORDED, STATEMENT_VOIDED
+from schemas.person_states import PersonState
 
 from .log_places import (
     STATE,

@@ -29,6 +29,7 @@ from lrs.key_providers import FileKeys
 from lrs.key_vault import KeyVault
 from lrs.vault_store import SQLiteVault
 from projections.course_report import CourseReport, CourseSummary, LearnerStanding, UnitStanding
+from schemas.envelope import Purpose
 
 NOW = datetime(2026, 3, 4, 14, 3, 21, tzinfo=UTC)
 START_BOUND_S = 20
@@ -123,7 +124,7 @@ class KnownCourses:
         known = self.reports[identifier]
         self.put(replace(known, learners=(*known.learners, *learners), data_through_us=known.data_through_us + 1))
 
-    async def courses(self) -> list[CourseSummary]:
+    async def courses(self, purpose: Purpose = Purpose.LEARNING) -> list[CourseSummary]:
         if self.busy:
             raise Busy
         return [
@@ -136,7 +137,7 @@ class KnownCourses:
             for one in self.reports.values()
         ]
 
-    async def course(self, identifier: str) -> CourseReport | None:
+    async def course(self, identifier: str, purpose: Purpose = Purpose.LEARNING) -> CourseReport | None:
         if self.busy:
             raise Busy
         return self.reports.get(identifier)

@@ -12,7 +12,8 @@ import pytest
 from lrs.errors import Damaged
 from lrs.event_log import Event
 from lrs.key_providers import FileKeys
-from lrs.key_vault import KeyState, KeyVault
+from lrs.key_vault import KeyVault
+from lrs.keys import KeyState
 from lrs.opening import VaultOpener
 from lrs.sealing import SealableStatement, seal_statement
 from lrs.vault_store import SQLiteVault

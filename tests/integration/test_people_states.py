@@ -14,18 +14,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from lrs.appending import PersonState
-from lrs.key_vault import KeyState
+from lrs.keys import KeyState
 from schemas.envelope import Purpose
 from schemas.events import STATEMENT_RECORDED
 from schemas.people import ERASED_HOME_PAGE, people_of
+from schemas.person_states import ALL_PURPOSES, PersonState
 from schemas.statement import check_statement
 from tests.conformance.builders import agent, group, iri, new_id, statement, substatement
 from tests.conformance.client import Api, Json, must
 from tests.conformance.signing import Signer, signed_request
 from tests.services import Griffel
 
-ALL_PURPOSES = 0
 BOUND_S = 30
 GONE = [PersonState.FENCED, PersonState.ERASED]
 SURVEY_ANSWER: Json = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lrs.key_vault import KeyState
+from lrs.keys import KeyState
 from tests.conformance.client import Api
 from tests.services import Griffel, running
 

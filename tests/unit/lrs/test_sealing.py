@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrs.errors import Damaged
-from lrs.key_vault import KeyId, SealingKey
+from lrs.keys import KeyId, SealingKey
 from lrs.sealing import (
     OpenedStatement,
     SealableStatement,

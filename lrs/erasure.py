@@ -1,0 +1,371 @@
+"""Erasure: somebody asks to be forgotten, and is. The one way in which keys of a person as a whole are destroyed.
+
+    request     an event: from its position on nothing more is recorded about them (the fence)
+    copied      in a cluster Kafka has acknowledged that event, before anything is destroyed
+    keys        destroyed, with all that leads from an identifier to the person (lrs/endings.py)
+    views       rows, counts and dead letters of the person, in every generation; a tombstone keeps them away
+    log         documents, attachments, lists, what others inherited (lrs/forgetting.py)
+    caches      every process has dropped what it held: its lease has ended since
+    verified    no key, no identifier, no row is left, and every part of theirs names a key that is destroyed
+    completed   an event with the signed certificate, told to those who receive the completion stream
+
+Every step may be repeated, and none asks how far another process came. So whoever finds somebody fenced can take the
+erasure up where it was left: a server does so at its start and from time to time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from lrs.appending import Appended, AppendRequest, Changed, NewEvent
+from lrs.attachments import Attachments
+from lrs.certificates import Certificate, Certifier, Found
+from lrs.completions import Completions
+from lrs.endings import Endings, counted
+from lrs.errors import Busy, Damaged, NotFound
+from lrs.event_log import Event, EventLog
+from lrs.forgetting import Forget, ForgetRequest
+from lrs.key_vault import LEASE_S, KeyVault
+from lrs.keys import KeyState
+from projections.statement_index import Kind, term_number
+from projections.view_store import ViewStore
+from schemas.envelope import NOBODY, Part, Purpose, SealedPart, clear_part, join_parts, split_parts
+from schemas.events import (
+    COMPLETION_CHANGED,
+    COMPLETION_SEQUENCED,
+    ERASURE_COMPLETED,
+    ERASURE_REQUESTED,
+    STATEMENT_RECORDED,
+)
+from schemas.person_states import ALL_PURPOSES, GONE, PersonState, PersonStateRow, StateChange, pack_change
+
+EVENTS_AT_ONCE = 500
+LOOKS_MAX = 10
+COPY_POLL_S = 0.05
+COPY_WAIT_S = 10.0
+"""How long a request waits for Kafka; over it the erasure is pending: fenced, and taken up when Kafka is back."""
+LEASE_MARGIN_S = 0.5
+
+Tell = Callable[[str], None]
+Copied = Callable[[], int | None]
+"""Gives the position up to which Kafka has acknowledged the log. Blocks."""
+
+log = logging.getLogger("griffel.erasure")
+
+
+class Pending(Busy):
+    """Nothing more is recorded of this person; keys are destroyed as soon as Kafka has acknowledged the request."""
+
+
+class Preview(NamedTuple):
+    """What an erasure will do. Statements by what they become: erased; kept for others who are alive (shared); kept
+    with a placeholder in the person's place (named). keys by purpose.
+    """
+
+    identifiers: int
+    keys: dict[str, int]
+    erased: int
+    shared: int
+    named: int
+    documents: int
+    stream_entries: int
+
+
+class Eraser:
+    """Carries out erasures in one installation. copied is None where there is no Kafka to wait for."""
+
+    def __init__(
+        self,
+        events: EventLog,
+        vault: KeyVault,
+        views: ViewStore,
+        attachments: Attachments,
+        completions: Completions,
+        certifier: Certifier,
+        *,
+        copied: Copied | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._log = events
+        self._vault = vault
+        self._endings = Endings(vault, clock=clock)
+        self._views = views
+        self._attachments = attachments
+        self._completions = completions
+        self._certifier = certifier
+        self._copied = copied
+        self._under_way: dict[bytes, asyncio.Lock] = {}
+
+    # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def find(self, identifier: str) -> bytes:
+        """Give the pseudonym of an identifier. Raises NotFound."""
+        person = await self._vault.find_pseudonym(identifier)
+        if person is None:
+            raise NotFound("nobody is known by this identifier: there is nothing to erase")
+        return person
+
+    def stream(self, person: bytes) -> bytes:
+        """Give the stream of a person's erasure, which is also its id."""
+        return self._vault.blinding.id("erasure", person)
+
+    async def preview(self, person: bytes) -> Preview:
+        """Count what an erasure will do; nothing is changed."""
+        await self._log.forget(ForgetRequest(Forget.DOCUMENTS, NOBODY))
+        found = Counter[str]()
+        async for events in self._about(person):
+            found.update(kind for kind in (await self._sorted(person, events)).values())
+        keys = counted(await self._endings.keys_of(person))
+        return Preview(
+            identifiers=len(await self._vault.identifiers_of(person)),
+            keys={Purpose(one).name.lower(): number for one, number in sorted(keys.items())},
+            erased=found["dead"],
+            shared=found["shared"],
+            named=found["named"],
+            documents=await self._log.documents_of(person),
+            stream_entries=found["completion"],
+        )
+
+    async def request(self, person: bytes) -> bytes:
+        """Fence somebody: from now on nothing more is recorded about them. Give the erasure's id.
+
+        Doing it again is no error. Raises Busy and its kinds; then nothing was changed.
+        """
+        stream = self.stream(person)
+        states: tuple[PersonStateRow, ...] = await self._log.person_states([person])
+        for _ in range(LOOKS_MAX):
+            if _is_gone(states):
+                return stream
+            state = join_parts([pack_change(StateChange(person, ALL_PURPOSES, PersonState.FENCED))])
+            event = NewEvent(stream, 1, ERASURE_REQUESTED, person, state)
+            outcome = await self._log.append(AppendRequest((event,), states))
+            if isinstance(outcome, Appended):
+                return stream
+            states = outcome.states
+        raise Busy("others keep changing what is true of this person; nothing was done, try again")
+
+    async def certificate(self, erasure: bytes) -> Certificate | None:
+        """Give the certificate of an erasure; None while it is under way. Raises NotFound."""
+        events = await self._log.streams([erasure])
+        if not any(one.topic == ERASURE_REQUESTED for one in events):
+            raise NotFound("there is no erasure of this id")
+        for event in events:
+            if event.topic == ERASURE_COMPLETED:
+                return Certificate.read(_certificate_part(event).box)
+        return None
+
+    async def pending(self) -> list[bytes]:
+        """Give those who are fenced and not yet erased."""
+        return [person for person, _, _ in await self._log.people_who_are(PersonState.FENCED)]
+
+    async def erase(self, person: bytes, tell: Tell = lambda _: None) -> Certificate:
+        """Fence, destroy, forget, verify; give the certificate.
+
+        Raises Pending while Kafka has not acknowledged the request, Busy when something does not answer: what was done
+        stays done, and the same call goes on. Raises Damaged when something is left that cannot be.
+        """
+        await self.request(person)
+        async with self._under_way.setdefault(person, asyncio.Lock()):
+            try:
+                return await self._carry_out(person, tell)
+            finally:
+                self._under_way.pop(person, None)
+
+    # ── doing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _carry_out(self, person: bytes, tell: Tell) -> Certificate:
+        stream = self.stream(person)
+        if (done := await self.certificate(stream)) is not None:
+            return done
+        (requested,) = [one for one in await self._log.streams([stream]) if one.topic == ERASURE_REQUESTED]
+        tell("fenced")
+        await self._wait_for_copy(requested.position)
+        await self._destroy(person)
+        destroyed_s = time.monotonic()
+        tell("keys destroyed")
+        await asyncio.to_thread(self._views.forget, person)
+        tell("views")
+        found, entries = await self._forget_in_log(person, tell)
+        # A process that held keys when they were destroyed has lost its lease since, whether or not it runs.
+        await asyncio.sleep(max(0.0, destroyed_s + LEASE_S + LEASE_MARGIN_S - time.monotonic()))
+        tell("caches")
+        # Whoever applied a batch with a key in memory was told by the tombstone; documents by the state of the person.
+        await self._verify(person, requested.position)
+        tell("verified")
+        certificate = await self._complete(person, requested, found, entries)
+        tell("completed")
+        return certificate
+
+    async def _wait_for_copy(self, position: int) -> None:
+        if self._copied is None:
+            return
+        ends = time.monotonic() + COPY_WAIT_S
+        while (await asyncio.to_thread(self._copied) or 0) < position:
+            if time.monotonic() > ends:
+                raise Pending
+            await asyncio.sleep(COPY_POLL_S)
+
+    async def _destroy(self, person: bytes) -> None:
+        documents = await self._log.documents_of(person)
+        await self._endings.erase(person, orjson.dumps({"documents": documents}))
+
+    async def _forget_in_log(self, person: bytes, tell: Tell) -> tuple[Counter[str], list[int]]:
+        """Forget everything but by which events the person is found; give what was found, and their stream entries."""
+        await self._steps(ForgetRequest(Forget.DOCUMENTS, person))
+        tell("documents")
+        terms = tuple(
+            [term_number(self._vault.blinding.term(kind, person)) for kind in (Kind.AGENT, Kind.AGENT_RELATED)]
+        )
+        found = Counter[str]()
+        entries: list[int] = []
+        async for events in self._about(person):
+            kinds = await self._sorted(person, events)
+            found.update(kinds.values())
+            dead = tuple([position for position, kind in kinds.items() if kind == "dead"])
+            named = tuple([position for position, kind in kinds.items() if kind in ("shared", "named")])
+            done = await self._log.forget(ForgetRequest(Forget.STATEMENTS, person, terms, dead, named))
+            for blob_id in done.blobs:
+                await self._attachments.discard({"id": blob_id.hex()})
+            found["attachments"] += len(done.blobs)
+            entries += await self._entries([one for one in events if kinds.get(one.position) == "completion"])
+        tell("statements")
+        await self._steps(ForgetRequest(Forget.TERMS, person, terms))
+        tell("lists")
+        return found, entries
+
+    async def _steps(self, request: ForgetRequest) -> None:
+        while (await self._log.forget(request)).more:
+            continue
+
+    async def _about(self, person: bytes) -> AsyncIterator[list[Event]]:
+        position = 0
+        while events := await self._log.events_about(person, position, EVENTS_AT_ONCE):
+            yield events
+            position = events[-1].position
+
+    async def _sorted(self, person: bytes, events: Sequence[Event]) -> dict[int, str]:
+        """Say of each event what becomes of it, by the headers of its parts: no key is needed for that."""
+        parts = {one.position: list(split_parts(one.state)) for one in events}
+        others = {owner for one in parts.values() for owner in _sharing(one)} - {person}
+        living = await self._endings.living(sorted(others))
+        return {one.position: _becomes(one, parts[one.position], person, living) for one in events}
+
+    async def _entries(self, changes: Sequence[Event]) -> list[int]:
+        """Give the numbers in the completion stream of completion_changed events: each is followed by its number."""
+        numbers = []
+        for change in changes:
+            following = await self._log.read(change.position, 1)
+            if following and following[0].topic == COMPLETION_SEQUENCED:
+                numbers.append(following[0].version)
+        return numbers
+
+    # ── proving ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _verify(self, person: bytes, fenced_at: int) -> None:
+        """Raise Damaged when anything is left of a person that their erasure should have reached."""
+        if await self._endings.living([person]):
+            raise Damaged("a key or an identifier of an erased person is there again")
+        if await self._log.documents_of(person):
+            raise Damaged("a document of an erased person is there again")
+        if rows := await asyncio.to_thread(self._views.rows_about, person):
+            raise Damaged(f"views have {rows} rows of an erased person")
+        destroyed = {
+            (key.purpose, key.year, key.version)
+            for key in await self._endings.keys_of(person)
+            if key.state == KeyState.DESTROYED
+        }
+        async for events in self._about(person):
+            if events[-1].position > fenced_at:
+                raise Damaged("an event about a person is newer than their fence")
+            for event in events:
+                for part in split_parts(event.state):
+                    header = part.header
+                    mine = header.owner == person and header.algorithm
+                    if mine and (header.purpose, header.year, header.key_version) not in destroyed:
+                        raise Damaged("a part of an erased person names a key that was never destroyed")
+
+    async def _complete(
+        self, person: bytes, requested: Event, found: Counter[str], entries: Sequence[int]
+    ) -> Certificate:
+        stream = requested.originator_id
+        await self._steps(ForgetRequest(Forget.PEOPLE, person))
+        ending = await self._endings.ending(person)
+        if ending is None:
+            raise Damaged("the vault does not know of an erasure that was just carried out")
+        keys = Counter(key.purpose for key in await self._endings.keys_of(person))
+        footprint = orjson.loads(ending[2] or b"{}")
+        told = self._certifier.certify(
+            Found(
+                erasure=stream.hex(),
+                requested_us=requested.stored_us,
+                destroyed_us=ending[0],
+                position=requested.position,
+                keys={Purpose(one).name.lower(): number for one, number in sorted(keys.items())},
+                identifiers=ending[1],
+                erased=found["dead"],
+                shared=found["shared"],
+                named=found["named"],
+                documents=footprint.get("documents", 0),
+                attachments=found["attachments"],
+                stream_entries=tuple(sorted(entries)),
+            )
+        )
+        change = pack_change(StateChange(person, ALL_PURPOSES, PersonState.ERASED))
+        state = join_parts([change, clear_part(Part.CERTIFICATE, person, told.pack())])
+        for _ in range(LOOKS_MAX):
+            events = [NewEvent(stream, 2, ERASURE_COMPLETED, person, state)]
+            if entries:
+                events.append(await self._completions.sequencing(stream, 2))
+            states = await self._log.person_states([person])
+            outcome = await self._log.append(AppendRequest(tuple(events), states))
+            if isinstance(outcome, Appended):
+                log.info("an erasure is complete: %s", stream.hex())
+                return told
+            if _is_known(outcome):
+                done = await self.certificate(stream)
+                if done is not None:
+                    return done
+        raise Busy("others keep appending to the completion stream; the erasure goes on when asked again")
+
+
+def _is_known(outcome: Changed) -> bool:
+    return 0 in outcome.known
+
+
+def _is_gone(states: Iterable[PersonStateRow]) -> bool:
+    return any(purpose == ALL_PURPOSES and state in GONE for _, purpose, state in states)
+
+
+def _sharing(parts: Iterable[SealedPart]) -> Iterable[bytes]:
+    """Give the owners of the parts that open a body which is about several people."""
+    return [part.header.owner for part in parts if part.header.part == Part.WRAP]
+
+
+def _becomes(event: Event, parts: Sequence[SealedPart], person: bytes, living: set[bytes]) -> str:
+    """Say what becomes of an event: `dead`, `shared`, `named`, `completion` or `other`."""
+    if event.topic == COMPLETION_CHANGED:
+        return "completion"
+    if event.topic != STATEMENT_RECORDED:
+        return "other"
+    body = next((part for part in parts if part.header.part == Part.BODY), None)
+    if body is None:
+        raise Damaged("a statement's record has no body")
+    if body.header.owner == person:
+        return "dead"
+    sharing = set(_sharing(parts))
+    if person in sharing:
+        return "shared" if sharing & living - {person} else "dead"
+    return "named"
+
+
+def _certificate_part(event: Event) -> SealedPart:
+    for part in split_parts(event.state, frozenset({Part.CERTIFICATE})):
+        return part
+    raise Damaged("an erasure was completed without a certificate")

@@ -1,0 +1,204 @@
+"""Forgetting in the log's database: documents, lists and attachments' names of someone whose keys are destroyed.
+
+The events stay: nobody can open them any more. What would still lead to the person goes: documents, the terms by which
+their statements are found, what others inherited from those, and at last `event_people`, by which an erasure knows its
+way (lrs/erasure.py). Each step is a request to the writer, small, and may be repeated.
+
+This module knows the order of things; the recorders run its SQL, in which `?` is a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from lrs.indexing import CHAIN_STATEMENTS_MAX, PSEUDONYM_BYTES
+from projections.statement_index import unpack_terms
+from schemas.errors import InvalidInput
+
+ROWS_AT_ONCE = 2_000
+"""How many rows one step deletes at the most: the log's lock is held meanwhile."""
+TERM_PACKED_BYTES = 8
+
+
+class Forget(StrEnum):
+    """What a request asks for, in this order."""
+
+    DOCUMENTS = "documents"
+    STATEMENTS = "statements"
+    TERMS = "terms"
+    PEOPLE = "people"
+
+
+class ForgetRequest(msgspec.Struct, array_like=True, frozen=True, tag="forget"):
+    """A step of forgetting a person.
+
+    STATEMENTS: `dead` are positions of statements that nobody can open any more, `named` of others that name the
+    person. terms are the index terms (numbers) of the person.
+    """
+
+    step: Forget
+    person: bytes
+    terms: tuple[int, ...] = ()
+    dead: tuple[int, ...] = ()
+    named: tuple[int, ...] = ()
+
+
+class Forgotten(msgspec.Struct, array_like=True, frozen=True, tag="forgotten"):
+    """What became of a step: how many rows went, whether more are left, and which attachments nobody holds any more."""
+
+    rows: int
+    more: bool = False
+    blobs: tuple[bytes, ...] = ()
+
+
+class SqlTables(Protocol):
+    """The log's tables in a transaction that holds the log's lock."""
+
+    def ask(self, text: str, *parameters: Any) -> list[Any]:
+        """Run SQL; give its rows."""
+        ...
+
+    def ask_among(self, text: str, items: Sequence[Any]) -> list[Any]:
+        """Run a query whose `IN (??)` is a list; give its rows."""
+        ...
+
+    def do_many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run SQL for each of many rows."""
+        ...
+
+    def settle_all(self) -> None:
+        """Write every statement into the lists."""
+        ...
+
+    def give_up_index(self) -> None:
+        """Have an index that is being built anew given up: it may hold what is forgotten."""
+        ...
+
+
+class _Row(NamedTuple):
+    """What the index keeps of a statement."""
+
+    position: int
+    originator_id: bytes
+    terms: bytes
+    people: bytes
+    target: bytes | None
+
+
+def forget(tables: SqlTables, request: ForgetRequest) -> Forgotten:
+    """Do one step. Doing it again does no harm."""
+    tables.give_up_index()
+    tables.settle_all()
+    if request.step is Forget.DOCUMENTS:
+        return _delete(
+            tables,
+            "DELETE FROM document WHERE document_key IN (SELECT document_key FROM document WHERE owner = ? LIMIT ?) "
+            "RETURNING 1",
+            request.person,
+        )
+    if request.step is Forget.STATEMENTS:
+        return _forget_statements(tables, request)
+    if request.step is Forget.TERMS:
+        done = [
+            _delete(
+                tables,
+                "DELETE FROM term WHERE (term, position, source) IN "
+                "(SELECT term, position, source FROM term WHERE term = ? LIMIT ?) RETURNING 1",
+                term,
+            )
+            for term in request.terms
+        ]
+        return Forgotten(sum(one.rows for one in done), any(one.more for one in done))
+    return _delete(
+        tables,
+        "DELETE FROM event_people WHERE (pseudonym, position) IN "
+        "(SELECT pseudonym, position FROM event_people WHERE pseudonym = ? LIMIT ?) RETURNING 1",
+        request.person,
+    )
+
+
+def _delete(tables: SqlTables, text: str, whose: bytes | int) -> Forgotten:
+    gone = len(tables.ask(text, whose, ROWS_AT_ONCE))
+    return Forgotten(gone, gone == ROWS_AT_ONCE)
+
+
+def _forget_statements(tables: SqlTables, request: ForgetRequest) -> Forgotten:
+    if len(request.dead) + len(request.named) > ROWS_AT_ONCE:
+        raise InvalidInput(f"a step of forgetting takes {ROWS_AT_ONCE} statements", "")
+    rows = {row.position: row for row in _rows(tables, "s.position", (*request.dead, *request.named))}
+    gone: list[tuple[int, int, int]] = []
+    for position in request.dead:
+        if position in rows:
+            gone += _lists_of(tables, rows[position])
+    if gone:
+        tables.do_many("DELETE FROM term WHERE term = ? AND position = ? AND source = ?", sorted(set(gone)))
+    theirs = {term.to_bytes(TERM_PACKED_BYTES, signed=True) for term in request.terms}
+    dead = frozenset(request.dead)
+    left: list[tuple[bytes, bytes, int]] = []
+    for row in rows.values():
+        terms = b"" if row.position in dead else _without(row.terms, TERM_PACKED_BYTES, theirs)
+        left.append((terms, _without(row.people, PSEUDONYM_BYTES, {request.person}), row.position))
+    tables.do_many("UPDATE statement SET terms = ?, people = ? WHERE position = ?", left)
+    tables.do_many("UPDATE statement SET target = NULL, voids = NULL WHERE position = ?", [(one,) for one in dead])
+    blobs = tables.ask_among("SELECT blob_id FROM blob WHERE position IN (??)", request.dead)
+    tables.do_many("DELETE FROM blob WHERE position = ?", [(one,) for one in dead])
+    return Forgotten(len(rows), blobs=tuple([bytes(blob_id) for (blob_id,) in blobs]))
+
+
+def _lists_of(tables: SqlTables, dead: _Row) -> list[tuple[int, int, int]]:
+    """Give every row of the lists whose way passes a statement: (term, position, source) (decision 13)."""
+    sources = [dead, *_leads_to(tables, dead)]
+    positions = [dead.position, *_led_from(tables, dead)]
+    return [
+        (term, position, source.position)
+        for position in positions
+        for source in sources
+        for term in unpack_terms(source.terms)
+    ]
+
+
+def _leads_to(tables: SqlTables, row: _Row) -> list[_Row]:
+    """Give the statements that one leads to by StatementRefs, without going in circles."""
+    found: list[_Row] = []
+    passed = {row.originator_id}
+    while row.target is not None and row.target not in passed and len(found) < CHAIN_STATEMENTS_MAX:
+        passed.add(row.target)
+        following = _rows(tables, "e.originator_id", [row.target])
+        if not following:
+            break
+        row = following[0]
+        found.append(row)
+    return found
+
+
+def _led_from(tables: SqlTables, row: _Row) -> list[int]:
+    """Give the positions of the statements that lead to one, over any number of steps."""
+    found: list[int] = []
+    passed = {row.originator_id}
+    layer = [row.originator_id]
+    for _ in range(CHAIN_STATEMENTS_MAX):
+        if not layer:
+            break
+        rows = [one for one in _rows(tables, "s.target", layer) if one.originator_id not in passed]
+        layer = [one.originator_id for one in rows]
+        passed.update(layer)
+        found += [one.position for one in rows]
+    return found
+
+
+def _rows(tables: SqlTables, column: str, values: Sequence[Any]) -> list[_Row]:
+    text = (
+        "SELECT s.position, e.originator_id, s.terms, s.people, s.target "  # noqa: S608  our own words
+        f"FROM statement s JOIN events e ON e.position = s.position WHERE e.originator_version = 1 AND {column} IN (??)"
+    )
+    return [_Row(*row) for row in tables.ask_among(text, values)] if values else []
+
+
+def _without(packed: bytes, size: int, gone: Iterable[bytes]) -> bytes:
+    """Take items of one size out of what is packed."""
+    left = [packed[at : at + size] for at in range(0, len(packed), size)]
+    return b"".join([one for one in left if one not in gone])

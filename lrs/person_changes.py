@@ -1,0 +1,110 @@
+"""What a learner, or somebody for them, decides: consent for a purpose given or withdrawn, and restriction.
+
+Each decision is an event, appended under the log's lock like every other (decision 9), so none is overtaken by a
+statement. Withdrawing a purpose ends what is kept for it alone: the learner's keys for that purpose are destroyed, if
+the register says so; others go on. Consent that is given again begins with new keys.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+
+import orjson
+
+from lrs.appending import Appended, AppendRequest, NewEvent
+from lrs.endings import Endings
+from lrs.errors import Busy, LearnerErased, NotFound
+from lrs.event_log import EventLog
+from lrs.key_vault import KeyVault
+from lrs.sealing import SCHEMA, seal_part
+from schemas.envelope import NOBODY, Algorithm, Header, Part, Purpose, join_parts
+from schemas.events import CONSENT_CHANGED, RESTRICTION_CHANGED
+from schemas.people import Json
+from schemas.person_states import ALL_PURPOSES, GONE, PersonState, StateChange, pack_change
+
+LOOKS_MAX = 10
+
+MakeRecord = Callable[[str, Json | None], Json]
+"""Gives the record of a decision, of its id and the record before it."""
+
+
+class PersonChanges:
+    """Records decisions of and about people in one installation."""
+
+    def __init__(
+        self,
+        events: EventLog,
+        vault: KeyVault,
+        *,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self._log = events
+        self._vault = vault
+        self._endings = Endings(vault)
+        self._now = now
+
+    async def restrict(self, identifier: str, *, restricted: bool) -> bool:
+        """Hide a learner from everybody else, or show them again; say whether that changed anything.
+
+        Recording goes on meanwhile. Raises NotFound, LearnerErased, Busy.
+        """
+        person = await self._vault.find_pseudonym(identifier)
+        if person is None:
+            raise NotFound("nobody is known by this identifier")
+        state = PersonState.RESTRICTED if restricted else PersonState.ACTIVE
+        stream = self._vault.blinding.id("restriction", person)
+        record = join_parts([pack_change(StateChange(person, ALL_PURPOSES, state))])
+        return await self._change(person, ALL_PURPOSES, state, stream, RESTRICTION_CHANGED, record, ())
+
+    async def decide(
+        self, identifier: str, purpose: Purpose, *, given: bool, destroys: bool, make_record: MakeRecord
+    ) -> bool:
+        """Record that a learner gave or withdrew consent for a purpose; say whether that changed anything.
+
+        Somebody unknown becomes known by it. destroys: withdrawing ends their keys for the purpose; Busy then means
+        that it is recorded and the keys are still there: repeat it. Raises LearnerErased.
+        """
+        year = self._now().year
+        person = (await self._vault.pseudonyms([identifier], year, Purpose.LEGAL))[identifier]
+        key = None
+        if person != NOBODY:
+            key = (await self._vault.for_sealing([person], Purpose.LEGAL, year))[person]
+        if key is None:
+            raise LearnerErased("this learner has been erased")
+        stream = self._vault.blinding.id("consent", person, str(int(purpose)))
+        state = PersonState.ACTIVE if given else PersonState.WITHDRAWN
+        header = Header(Algorithm.AES_256_GCM, Purpose.LEGAL, year, Part.CONSENT, person, key.version, SCHEMA)
+        plain = orjson.dumps(make_record(stream.hex(), None))
+        parts = [pack_change(StateChange(person, purpose, state)), seal_part(key.cipher, header, stream, plain)]
+        changed = await self._change(person, purpose, state, stream, CONSENT_CHANGED, join_parts(parts), (person,))
+        if given:
+            await self._endings.renew(person, purpose, year)
+        elif destroys:
+            await self._endings.end(person, purpose)
+        return changed
+
+    async def _change(
+        self,
+        person: bytes,
+        purpose: int,
+        state: PersonState,
+        stream: bytes,
+        kind: str,
+        record: bytes,
+        people: tuple[bytes, ...],
+    ) -> bool:
+        for _ in range(LOOKS_MAX):
+            states = await self._log.person_states([person])
+            known = {of: now_true for _, of, now_true in states}
+            if known.get(ALL_PURPOSES) in GONE:
+                raise LearnerErased("this learner has been erased")
+            # Consent that is given a second time is recorded again: the policy may be another one.
+            if known.get(purpose, PersonState.ACTIVE) == state and kind == RESTRICTION_CHANGED:
+                return False
+            version = await self._log.stream_newest(stream) + 1
+            event = NewEvent(stream, version, kind, person, record, people)
+            outcome = await self._log.append(AppendRequest((event,), states))
+            if isinstance(outcome, Appended):
+                return known.get(purpose, PersonState.ACTIVE) != state
+        raise Busy("others keep changing what is true of this person; nothing was done, try again")

@@ -1,0 +1,219 @@
+"""The privacy desk: what a privacy officer may ask for, in words that HTTP, the control socket and commands share.
+
+Everything comes in and goes out as JSON; nothing personal comes back. An erasure is begun and then asked about: it goes
+on by itself, here or in the next process, whoever waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lrs.certificates import Certificate
+from lrs.erasure import Eraser, Pending
+from lrs.errors import Busy, GriffelError, NotFound
+from lrs.person_changes import PersonChanges
+from lrs.rotation import Rotation
+from schemas.envelope import Purpose
+from schemas.errors import InvalidInput
+from schemas.people import identifier_of
+from schemas.statement import check_agent
+
+Json = dict[str, Any]
+UNDER_WAY, PENDING, FAILED, DONE = "under way", "pending", "failed", "done"
+"""States of an erasure. Pending: fenced, and waiting for Kafka. Failed: fenced, and taken up again by itself."""
+RETRY_S = 30.0
+"""How often a server looks for erasures that were left."""
+ID_DIGITS = 32
+
+log = logging.getLogger("griffel.erasure")
+
+
+@dataclass(slots=True)
+class _Work:
+    """An erasure that this process carries out."""
+
+    step: str = "fenced"
+    task: asyncio.Task[Certificate] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Say whether nothing is being done any more."""
+        return self.task is not None and self.task.done()
+
+
+class PrivacyDesk:
+    """Takes requests about people and carries them out."""
+
+    def __init__(self, eraser: Eraser, people: PersonChanges, rotation: Rotation) -> None:
+        self._eraser = eraser
+        self._people = people
+        self._rotation = rotation
+        self._works: dict[str, _Work] = {}
+
+    async def stop(self) -> None:
+        """Leave what is under way; it is taken up at the next start."""
+        tasks = [work.task for work in self._works.values() if work.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def commands(self) -> dict[str, Callable[[Json], Awaitable[Any]]]:
+        """Give what the command line may ask of the server that has the installation."""
+        return {
+            "erasures/preview": self.preview,
+            "erasures/begin": self.begin,
+            "erasures/show": self.show,
+            "erasures/pending": self.pending,
+            "consents/change": self.consent,
+            "restrictions/change": self.restrict,
+            "keys/rotate": self.rotate,
+        }
+
+    # ── erasure ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def preview(self, asked: Json) -> Json:
+        """Say what erasing an agent will do: {"agent"}. Raises InvalidInput, NotFound, Busy."""
+        person = await self._eraser.find(identifier_in(asked))
+        found = await self._eraser.preview(person)
+        return {
+            "erasure": self._eraser.stream(person).hex(),
+            "identifiers": found.identifiers,
+            "keys": found.keys,
+            "statements": {"erased": found.erased, "kept_for_others": found.shared, "with_placeholder": found.named},
+            "documents": found.documents,
+            "stream_entries": found.stream_entries,
+        }
+
+    async def begin(self, asked: Json) -> Json:
+        """Fence an agent and begin to erase them: {"agent"}; give how it stands. Raises as `preview`."""
+        person = await self._eraser.find(identifier_in(asked))
+        await self._eraser.request(person)
+        return self._take_up(person)
+
+    async def pending(self, asked: Json) -> list[Json]:
+        """Take up the erasures that were left, and give how each stands."""
+        del asked
+        return [self._take_up(person) for person in await self._eraser.pending()]
+
+    def _take_up(self, person: bytes) -> Json:
+        erasure = self._eraser.stream(person).hex()
+        known = self._works.get(erasure)
+        if known is None or known.ended:
+            work = _Work()
+
+            def tell(step: str) -> None:
+                work.step = step
+
+            work.task = asyncio.create_task(self._eraser.erase(person, tell))
+            work.task.add_done_callback(lambda task: _note(erasure, task))
+            self._works[erasure] = work
+        return {"erasure": erasure, "state": UNDER_WAY, "step": "fenced"}
+
+    async def show(self, asked: Json) -> Json:
+        """Say how an erasure stands: {"erasure"}, with its certificate when it is done. Raises NotFound, Busy."""
+        erasure = asked.get("erasure")
+        if not isinstance(erasure, str) or len(erasure) != ID_DIGITS or not _is_hex(erasure):
+            raise NotFound("there is no erasure of this id")
+        certificate = await self._eraser.certificate(bytes.fromhex(erasure))
+        if certificate is not None:
+            self._works.pop(erasure, None)
+            return {"erasure": erasure, "state": DONE, "step": "completed", "certificate": certificate.told()}
+        work = self._works.get(erasure)
+        if work is None or work.task is None or not work.task.done():
+            return {"erasure": erasure, "state": UNDER_WAY, "step": work.step if work else "fenced"}
+        error = None if work.task.cancelled() else work.task.exception()
+        reason = error.detail if isinstance(error, GriffelError) else "the erasure stopped; it is taken up again"
+        return {
+            "erasure": erasure,
+            "state": PENDING if isinstance(error, Pending) else FAILED,
+            "step": work.step,
+            "reason": reason,
+        }
+
+    async def keep_taking_up(self) -> None:
+        """Take up erasures that were left, now and from time to time, for ever."""
+        while True:
+            try:
+                await self.pending({})
+            except Busy as error:
+                log.warning("erasures wait: %s", error.detail)
+            await asyncio.sleep(RETRY_S)
+
+    # ── decisions ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def consent(self, asked: Json) -> Json:
+        """Record consent: {"agent", "purpose", "given"}. Raises InvalidInput, LearnerErased, Busy."""
+        purpose = purpose_in(asked)
+        given = _flag(asked, "given")
+
+        def record(stream: str, before: Json | None) -> Json:
+            return {"record_id": stream, "purpose": purpose.name.lower(), "given": given, "previous": before}
+
+        changed = await self._people.decide(
+            identifier_in(asked), purpose, given=given, destroys=purpose in DESTROYED_WITH, make_record=record
+        )
+        return {"purpose": purpose.name.lower(), "given": given, "changed": changed}
+
+    async def restrict(self, asked: Json) -> Json:
+        """Hide a learner from everybody else, or show them again: {"agent", "restricted"}. Raises as `consent`."""
+        restricted = _flag(asked, "restricted")
+        changed = await self._people.restrict(identifier_in(asked), restricted=restricted)
+        return {"restricted": restricted, "changed": changed}
+
+    async def rotate(self, asked: Json) -> Json:
+        """Begin a key epoch and destroy the oldest. Raises Busy."""
+        del asked
+        done = await self._rotation.rotate()
+        assert done is not None
+        return done._asdict()
+
+
+DESTROYED_WITH = frozenset({Purpose.SURVEY, Purpose.UPDATES, Purpose.RESEARCH})
+"""Purposes whose keys end when consent is withdrawn: nothing else stands on what they seal."""
+DECIDABLE = tuple(one for one in Purpose if one < Purpose.ACTIVITY and one not in (Purpose.SECURITY, Purpose.LEGAL))
+
+
+def identifier_in(asked: Json) -> str:
+    """Give the identifier of the agent that a request names. Raises InvalidInput."""
+    agent = asked.get("agent")
+    if agent is None:
+        raise InvalidInput("the agent is missing: an xAPI agent with one identifier", "/agent")
+    check_agent(agent, "2.0.0", "/agent")
+    identifier = identifier_of(agent)
+    if identifier is None:
+        raise InvalidInput("this agent has no identifier", "/agent")
+    return identifier
+
+
+def purpose_in(asked: Json) -> Purpose:
+    """Give the purpose that a request names. Raises InvalidInput."""
+    names = {one.name.lower(): one for one in DECIDABLE}
+    purpose = asked.get("purpose")
+    if not isinstance(purpose, str) or purpose not in names:
+        raise InvalidInput(f"the purpose is one of: {', '.join(names)}", "/purpose")
+    return names[purpose]
+
+
+def _flag(asked: Json, name: str) -> bool:
+    value = asked.get(name)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"`{name}` is true or false", f"/{name}")
+    return value
+
+
+def _is_hex(text: str) -> bool:
+    return all(one in "0123456789abcdef" for one in text)
+
+
+def _note(erasure: str, task: asyncio.Task[Certificate]) -> None:
+    """Say in the log why an erasure stopped; by its id, which says nothing about anybody."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, Busy):
+        log.warning("the erasure %s waits: %s", erasure, error.detail)
+    else:
+        log.error("the erasure %s stopped: %s", erasure, type(error).__name__)
