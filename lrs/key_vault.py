@@ -198,6 +198,11 @@ class KeyVault:
         """Give every identifier that leads to a learner, hashes of mailboxes included."""
         return await self._in_thread(self.unwrapped_identifiers, owner)
 
+    async def erased_among(self, owners: Sequence[bytes]) -> set[bytes]:
+        """Give those whose keys were all destroyed, for ever."""
+        rows = await self._in_thread(lambda: self._store.rows("erased", among=owners))
+        return {bytes(row[0]) for row in rows}
+
     def unwrapped_identifiers(self, owner: bytes) -> list[str]:
         """Give what `identifiers_of` gives, to whoever works in the vault's thread."""
         rows = self._store.rows("identifiers_of", owner)

@@ -49,7 +49,7 @@ class PrivacyDesk:
     """Takes requests about people and carries them out."""
 
     def __init__(self, eraser: Eraser, people: PersonChanges, rotation: Rotation) -> None:
-        self._eraser = eraser
+        self.eraser = eraser
         self._people = people
         self._rotation = rotation
         self._works: dict[str, _Work] = {}
@@ -77,10 +77,10 @@ class PrivacyDesk:
 
     async def preview(self, asked: Json) -> Json:
         """Say what erasing an agent will do: {"agent"}. Raises InvalidInput, NotFound, Busy."""
-        person = await self._eraser.find(identifier_in(asked))
-        found = await self._eraser.preview(person)
+        person = await self.eraser.find(identifier_in(asked))
+        found = await self.eraser.preview(person)
         return {
-            "erasure": self._eraser.stream(person).hex(),
+            "erasure": self.eraser.stream(person).hex(),
             "identifiers": found.identifiers,
             "keys": found.keys,
             "statements": {"erased": found.erased, "kept_for_others": found.shared, "with_placeholder": found.named},
@@ -90,17 +90,17 @@ class PrivacyDesk:
 
     async def begin(self, asked: Json) -> Json:
         """Fence an agent and begin to erase them: {"agent"}; give how it stands. Raises as `preview`."""
-        person = await self._eraser.find(identifier_in(asked))
-        await self._eraser.request(person)
+        person = await self.eraser.find(identifier_in(asked))
+        await self.eraser.request(person)
         return self._take_up(person)
 
     async def pending(self, asked: Json) -> list[Json]:
         """Take up the erasures that were left, and give how each stands."""
         del asked
-        return [self._take_up(person) for person in await self._eraser.pending()]
+        return [self._take_up(person) for person in await self.eraser.pending()]
 
     def _take_up(self, person: bytes) -> Json:
-        erasure = self._eraser.stream(person).hex()
+        erasure = self.eraser.stream(person).hex()
         known = self._works.get(erasure)
         if known is None or known.ended:
             work = _Work()
@@ -108,7 +108,7 @@ class PrivacyDesk:
             def tell(step: str) -> None:
                 work.step = step
 
-            work.task = asyncio.create_task(self._eraser.erase(person, tell))
+            work.task = asyncio.create_task(self.eraser.erase(person, tell))
             work.task.add_done_callback(lambda task: _note(erasure, task))
             self._works[erasure] = work
         return {"erasure": erasure, "state": UNDER_WAY, "step": "fenced"}
@@ -118,7 +118,7 @@ class PrivacyDesk:
         erasure = asked.get("erasure")
         if not isinstance(erasure, str) or len(erasure) != ID_DIGITS or not _is_hex(erasure):
             raise NotFound("there is no erasure of this id")
-        certificate = await self._eraser.certificate(bytes.fromhex(erasure))
+        certificate = await self.eraser.certificate(bytes.fromhex(erasure))
         if certificate is not None:
             self._works.pop(erasure, None)
             return {"erasure": erasure, "state": DONE, "step": "completed", "certificate": certificate.told()}
@@ -165,9 +165,8 @@ class PrivacyDesk:
         return {"restricted": restricted, "changed": changed}
 
     async def rotate(self, asked: Json) -> Json:
-        """Begin a key epoch and destroy the oldest. Raises Busy."""
-        del asked
-        done = await self._rotation.rotate()
+        """Begin a key epoch and destroy the oldest, keeping so many as are set, or {"kept"}. Raises Busy."""
+        done = await self._rotation.rotate(kept=asked.get("kept"))
         assert done is not None
         return done._asdict()
 

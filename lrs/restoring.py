@@ -23,6 +23,7 @@ from projections.statement_index import pack_terms, terms_of
 from schemas.actions import is_voiding
 from schemas.events import STATEMENT_RECORDED
 from schemas.people import Named, people_of
+from schemas.person_states import PersonState
 
 RESTORED_AT_ONCE = 500
 """How many events go into the log in one transaction."""
@@ -65,6 +66,8 @@ class LogRestorer:
         ciphers = await self._vault.for_opening({key for one in statements for key in one.key_ids()})
         opened = {one.position: self._open(one, ciphers) for one in statements}
         owners = await self._owners([one for one in opened.values() if one is not None])
+        named = {one.position: people_of_parts(one.parts) for one in sealed}
+        gone = await self._erased({person for people in named.values() for person in people})
         made: list[NewEvent] = []
         for event, one in zip(events, sealed, strict=True):
             statement = opened.get(event.position)
@@ -72,13 +75,19 @@ class LogRestorer:
             if event.topic == STATEMENT_RECORDED:
                 entry = IndexEntry(b"") if statement is None else self._entry(statement, owners)
             blobs = _blobs(statement) if statement is not None else ()
-            people = tuple(people_of_parts(one.parts))
+            people = tuple([person for person in named[one.position] if person not in gone])
             made.append(
                 NewEvent(
                     event.originator_id, event.version, event.topic, event.record_key, event.state, people, entry, blobs
                 )
             )
         return made
+
+    async def _erased(self, people: set[bytes]) -> set[bytes]:
+        """Give those whose erasure is done: nothing leads to them. One that is under way still finds its events."""
+        gone = await self._vault.erased_among(sorted(people))
+        states = await self._log.person_states(sorted(gone))
+        return gone - {person for person, _, state in states if state == PersonState.FENCED}
 
     def _open(self, sealed: SealedStatement, ciphers: Mapping[KeyId, AESGCM | None]) -> OpenedStatement | None:
         return open_statement(sealed, ciphers, self._vault.secrets.placeholder_pepper)

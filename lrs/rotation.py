@@ -65,12 +65,14 @@ class Rotation:
         self._schedule = schedule
         self._clock = clock
 
-    async def rotate(self, *, older_than_us: int | None = None) -> Rotated | None:
+    async def rotate(self, *, older_than_us: int | None = None, kept: int | None = None) -> Rotated | None:
         """Begin an epoch and destroy the oldest. older_than_us: only where the newest began before that time.
+
+        kept is how many that ended stay, where it is not what is set.
 
         Raises Busy (nothing was changed, or all but the destruction: repeat it), Damaged when a row does not open.
         """
-        rotated = await self._vault.with_store(lambda store: self._rotate(store, older_than_us))
+        rotated = await self._vault.with_store(lambda store: self._rotate(store, older_than_us, kept))
         self._vault.drop()
         return rotated
 
@@ -103,7 +105,7 @@ class Rotation:
 
     # ── in the vault's thread ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _rotate(self, store: VaultStore, older_than_us: int | None) -> Rotated | None:
+    def _rotate(self, store: VaultStore, older_than_us: int | None, kept: int | None) -> Rotated | None:
         with store.transaction():
             store.lock_minting()
             old = self._vault.pin_epoch()
@@ -123,7 +125,7 @@ class Rotation:
             wrapping.credentials(store)
             if store.rows("count_below", epoch, epoch, epoch)[0][0]:
                 raise Damaged("a row of the vault was left in the old epoch; nothing was changed")
-            oldest = epoch - self._schedule.epochs_kept
+            oldest = epoch - (self._schedule.epochs_kept if kept is None else kept)
             store.run("forget_epochs_below", epoch)
             store.run("delete_epochs_below", oldest)
             store.run("count_change")

@@ -23,16 +23,21 @@ def keys() -> None:
 
 
 @keys.command()
+@click.option("--keep", type=click.IntRange(0, 1_000), help="How many epochs before this one stay.  [epochs-kept]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_settings(*PLACES, *KEEPING)
-def rotate(settings: Settings, *, as_json: bool) -> None:
+def rotate(settings: Settings, keep: int | None, *, as_json: bool) -> None:
     """Begin an epoch: wrap every living key anew, and destroy the oldest epoch that was kept.
 
     A backup of the vault from an epoch that is destroyed can be opened by nobody: so the erased go from backups too.
     A server does this by itself every `epoch-days`; `epochs-kept` says how many stay. Safe at any time: a crash leaves
     the old epoch or the new one, whole, and the same command goes on.
+
+    \b
+    After an erasure that must reach every backup at once:   griffel keys rotate --keep 0
+    From then on no backup of the vault from before can be opened, by anybody: make a new one.
     """
-    told = carry_out(_rotate(settings))
+    told = carry_out(_rotate(settings, keep))
     if as_json:
         click.echo(orjson.dumps(told))
         return
@@ -64,17 +69,17 @@ def inventory(settings: Settings, *, as_json: bool) -> None:
     click.echo(f"Epochs: {epochs}. Roots are held by: {told['provider']}.")
 
 
-async def _rotate(settings: Settings) -> Any:
+async def _rotate(settings: Settings, keep: int | None) -> Any:
     from lrs.cli.installation import beside_server  # noqa: PLC0415
     from lrs.places import key_rotation, open_vault  # noqa: PLC0415
 
     async def here() -> Any:
         async with open_vault(settings) as vault:
-            done = await key_rotation(settings, vault).rotate()
+            done = await key_rotation(settings, vault).rotate(kept=keep)
             assert done is not None
             return done._asdict()
 
-    return await beside_server(settings, here, "keys/rotate", {})
+    return await beside_server(settings, here, "keys/rotate", {"kept": keep})
 
 
 async def _inventory(settings: Settings) -> Any:

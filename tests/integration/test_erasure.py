@@ -1,0 +1,416 @@
+"""Erasure against running servers: what is gone, what stays, what proves it (privacy.md, T-ERASE)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lrs.key_providers import FileKeys
+from lrs.receipts import verify
+from schemas.envelope import NONCE_BYTES, Algorithm, SealedPart, split_parts
+from schemas.errors import InvalidInput
+from schemas.people import ERASED_HOME_PAGE
+from schemas.statement import check_statement
+from tests import services
+from tests.canary import files_under
+from tests.conformance.builders import agent, attachment, group, iri, new_id, reference, statement
+from tests.conformance.client import Api, Json, multipart, must
+from tests.databases import Databases
+from tests.services import Griffel
+
+BOUND_S = 60
+PAPER = b"A certificate of Somebody"
+
+
+@pytest.fixture
+def api(fresh_lrs: Griffel) -> Iterator[Api]:
+    api = Api(fresh_lrs.url, fresh_lrs.key, fresh_lrs.secret, "2.0.0")
+    with api.session:
+        yield api
+
+
+def privacy(server: Griffel, method: str, path: str, **body: Any) -> requests.Response:
+    return requests.request(
+        method,
+        f"{server.base}/privacy/{path}",
+        json=body or None,
+        auth=(server.key, server.secret),
+        timeout=BOUND_S,
+    )
+
+
+def erase(server: Griffel, someone: Json) -> Json:
+    """Erase over HTTP, and give the certificate."""
+    identity = {name: value for name, value in someone.items() if name != "name"}
+    begun = privacy(server, "POST", "erasures", agent=identity)
+    assert begun.status_code == 202, begun.text
+    return certificate_of(server, begun.json()["erasure"])
+
+
+def certificate_of(server: Griffel, erasure: str) -> Json:
+    deadline = time.monotonic() + BOUND_S
+    while True:
+        told = must(200, privacy(server, "GET", f"erasures/{erasure}")).json()
+        if told["state"] == "done":
+            return told["certificate"]
+        assert told["state"] == "under way", told
+        assert time.monotonic() < deadline, told
+        time.sleep(0.1)
+
+
+def is_placeholder(someone: Json) -> bool:
+    return someone.get("account", {}).get("homePage") == ERASED_HOME_PAGE and "name" not in someone
+
+
+class Learner:
+    """Somebody of whom the store keeps something in every place there is."""
+
+    def __init__(self, api: Api) -> None:
+        self.agent = agent(name="Somebody")
+        self.identity = {name: value for name, value in self.agent.items() if name != "name"}
+        self.other = agent()
+        self.course = iri()
+        self.own, self.shared, self.named, self.answer, self.attached, self.referring = (new_id() for _ in range(6))
+        survey = {"id": iri(), "definition": {"interactionType": "likert"}}
+        kept = attachment(PAPER)
+        api.store(
+            statement(id=self.own, actor=self.agent, object={"id": self.course}),
+            statement(id=self.shared, actor=group(self.agent, self.other), object={"id": self.course}),
+            statement(id=self.named, actor=self.other, context={"instructor": self.agent}),
+            statement(
+                id=self.answer,
+                actor=self.agent,
+                object=survey,
+                verb={"id": "http://adlnet.gov/expapi/verbs/answered"},
+                result={"response": "likert_4"},
+            ),
+            statement(id=self.referring, actor=self.other, object=reference(self.own)),
+        )
+        self.state = {"activityId": self.course, "agent": self.identity, "stateId": "bookmark"}
+        self.profile = {"agent": self.identity, "profileId": "preferences"}
+        must(204, api.call("PUT", "activities/state", self.state, data=b"chapter 7"))
+        must(204, api.call("PUT", "agents/profile", self.profile, data=b"large", headers={"If-None-Match": "*"}))
+        sent = json.dumps(statement(id=self.attached, actor=self.agent, attachments=[kept])).encode()
+        binary = {
+            "Content-Type": "application/octet-stream",
+            "Content-Transfer-Encoding": "binary",
+            "X-Experience-API-Hash": kept["sha2"],
+        }
+        parts = multipart([({"Content-Type": "application/json"}, sent), (binary, PAPER)])
+        mixed = {"Content-Type": "multipart/mixed; boundary=griffel-part"}
+        must(200, api.call("POST", "statements", data=parts, headers=mixed))
+
+
+def test_an_erased_learner_is_nowhere(api: Api, fresh_lrs: Griffel) -> None:
+    gone = Learner(api)
+    certificate = erase(fresh_lrs, gone.agent)
+    for statement_id in (gone.own, gone.answer, gone.attached):
+        assert api.get(statementId=statement_id).status_code == 404
+    for statement_id in (gone.shared, gone.named):
+        found = api.fetch(statement_id)
+        check_statement(found, "2.0.0")
+        assert gone.agent["mbox"] not in json.dumps(found)
+        assert "Somebody" not in json.dumps(found)
+    assert is_placeholder(api.fetch(gone.shared)["actor"]["member"][0])
+    assert is_placeholder(api.fetch(gone.named)["context"]["instructor"])
+    assert api.found(agent=gone.identity, related_agents=True) == []
+    assert sorted(api.found(agent=gone.other)) == sorted([gone.shared, gone.named, gone.referring])
+    assert api.found(activity=gone.course) == [gone.shared], "nothing is inherited from what is gone"
+    assert api.call("GET", "activities/state", gone.state).status_code == 404
+    assert api.call("GET", "agents/profile", gone.profile).status_code == 404
+    person = must(200, api.call("GET", "agents", {"agent": gone.identity})).json()
+    assert person == {"objectType": "Person", "mbox": [gone.agent["mbox"]]}
+    assert certificate["statements"] == {"erased": 3, "kept_for_others": 1, "with_placeholder": 1}
+    assert (certificate["documents_deleted"], certificate["attachments_deleted"]) == (2, 1)
+    assert certificate["keys_destroyed"] == {"learning": 1, "survey": 1}
+    for statement_id in (gone.own, gone.shared, gone.named):
+        must(409, api.post(statement(id=statement_id)))
+
+
+def test_whoever_was_erased_is_refused_for_a_while_by_every_form(api: Api, fresh_lrs: Griffel) -> None:
+    gone = Learner(api)
+    erase(fresh_lrs, gone.agent)
+    late = statement(id=new_id(), actor=gone.identity)
+    told = must(403, api.post(late)).json()
+    assert told["type"] == "urn:griffel:problem:learner-erased"
+    assert api.get(statementId=late["id"]).status_code == 404
+    digest = hashlib.sha1(gone.identity["mbox"].encode(), usedforsecurity=False).hexdigest()
+    must(403, api.post(statement(actor={"mbox_sha1sum": digest})))
+    must(403, api.call("PUT", "activities/state", gone.state, data=b"again"))
+    [named] = must(200, api.post(statement(context={"instructor": gone.agent}))).json()
+    assert is_placeholder(api.fetch(named)["context"]["instructor"])
+    [shared] = must(200, api.post(statement(actor=group(gone.agent, agent())))).json()
+    assert is_placeholder(api.fetch(shared)["actor"]["member"][0])
+    must(404, privacy(fresh_lrs, "POST", "erasures", agent=gone.identity))
+
+
+def test_the_certificate_is_signed_and_says_nothing_about_anybody(api: Api, fresh_lrs: Griffel) -> None:
+    gone = Learner(api)
+    certificate = erase(fresh_lrs, gone.agent)
+    paper = certificate.pop("jws")
+    [key] = must(200, requests.get(f"{fresh_lrs.base}/privacy/keys", timeout=BOUND_S)).json()["keys"]
+    assert verify(paper, key) == certificate
+    with pytest.raises(InvalidInput):
+        verify(paper[:-6] + "AAAAAA", key)
+    text = json.dumps(certificate)
+    assert gone.agent["mbox"] not in text
+    assert "Somebody" not in text
+    who = Databases(fresh_lrs).log("SELECT pseudonym FROM person_state")[0][0]
+    assert bytes(who).hex() not in text
+    shown = json.loads(fresh_lrs.command("erase", *place(fresh_lrs), "--show", certificate["erasure"], "--json").stdout)
+    assert shown == certificate | {"jws": paper}
+
+
+def place(server: Griffel) -> list[str]:
+    return ["--data", str(server.data_dir)] if server.mode == "embedded" else []
+
+
+def test_a_preview_tells_what_will_be_and_changes_nothing(api: Api, fresh_lrs: Griffel) -> None:
+    gone = Learner(api)
+    told = must(200, privacy(fresh_lrs, "POST", "erasures", agent=gone.identity, preview=True)).json()
+    assert told["statements"] == {"erased": 3, "kept_for_others": 1, "with_placeholder": 1}
+    assert (told["documents"], told["keys"]) == (2, {"learning": 1, "survey": 1})
+    said = fresh_lrs.command("erase", *place(fresh_lrs), "--agent", json.dumps(gone.identity))
+    assert "Nothing has been done" in said.stdout
+    assert gone.agent["mbox"] not in said.stdout + said.stderr
+    assert api.fetch(gone.own)["actor"]["mbox"] == gone.agent["mbox"]
+
+
+def test_who_may_not_is_refused(api: Api, fresh_lrs: Griffel) -> None:
+    gone = Learner(api)
+    all_scopes = (fresh_lrs.key, fresh_lrs.secret)
+    for scope in ("all/read", "statements/write,statements/read,state,profile,define"):
+        fresh_lrs.credential(scope)
+        told = must(403, privacy(fresh_lrs, "POST", "erasures", agent=gone.identity))
+        assert gone.agent["mbox"] not in told.text
+    fresh_lrs.credential("privacy")
+    must(200, privacy(fresh_lrs, "POST", "erasures", agent=gone.identity, preview=True))
+    fresh_lrs.key, fresh_lrs.secret = all_scopes
+    for body in ({}, {"agent": {}}, {"agent": gone.identity, "yes": True}, {"agent": gone.identity, "preview": "x"}):
+        told = must(400, privacy(fresh_lrs, "POST", "erasures", **body))
+        assert told.headers["Content-Type"] == "application/problem+json"
+        assert gone.agent["mbox"] not in told.text
+    must(404, privacy(fresh_lrs, "GET", "erasures/" + "0" * 32))
+    must(404, privacy(fresh_lrs, "GET", "erasures/nonsense"))
+    must(405, privacy(fresh_lrs, "PUT", "erasures", agent=gone.identity))
+
+
+# ------------------------------------------------------------------------------------------------------ the forensics
+
+
+def sealed_parts(server: Griffel) -> list[tuple[bytes, SealedPart]]:
+    """Everything that is sealed in the log's database: (what it is bound to, part)."""
+    databases = Databases(server)
+    rows = databases.log("SELECT originator_id, state FROM events")
+    rows += databases.log("SELECT document_key, sealed FROM document")
+    found = []
+    for binding, record in rows:
+        bound = raw(binding)
+        found += [(bound, part) for part in split_parts(bytes(record)) if part.header.algorithm != Algorithm.CLEAR]
+    return found
+
+
+def test_nothing_that_was_sealed_for_them_opens_with_anything_that_is_left(api: Api, fresh_lrs: Griffel) -> None:
+    gone = Learner(api)
+    who = bytes(Databases(fresh_lrs).log("SELECT record_key FROM events WHERE position = 1")[0][0])
+    taken = sealed_parts(fresh_lrs)
+    mine = [(bound, part) for bound, part in taken if part.header.owner == who]
+    assert len(mine) >= 8, "their statements, parts in others' statements, and documents"
+    before = living_keys(fresh_lrs)
+    assert all(opens(before, bound, part) for bound, part in mine), "this instrument opens what can be opened"
+    erase(fresh_lrs, gone.agent)
+    left = living_keys(fresh_lrs)
+    assert len(left) >= 3
+    assert not [part for bound, part in mine if opens(left, bound, part)]
+    others = [(bound, part) for bound, part in taken if part.header.owner not in (who, bytes(16))]
+    assert others
+    assert all(opens(left, bound, part) for bound, part in others if part.header.purpose < 100)
+
+
+def roots_of(server: Griffel) -> Path:
+    return server.data_dir / "keys" if server.mode == "embedded" else Path(server.environment["GRIFFEL_KEYS_DIR"])
+
+
+def raw(value: Any) -> bytes:
+    """Bytes as SQLite gives them; PostgreSQL has a type of its own for ids."""
+    return value.bytes if isinstance(value, uuid.UUID) else bytes(value)
+
+
+def living_keys(server: Griffel) -> list[AESGCM]:
+    """Every key that vault and provider give together, whosever it is."""
+    databases = Databases(server)
+    folder = roots_of(server)
+    epoch, wrapped = databases.vault("SELECT epoch, wrapped FROM epoch ORDER BY epoch DESC")[0]
+    root = AESGCM(FileKeys(folder).unwrap(epoch, bytes(wrapped)))
+    keys = []
+    for owner, purpose, year, version, wrapped in databases.vault(
+        "SELECT owner, purpose, year, version, wrapped FROM key WHERE wrapped IS NOT NULL"
+    ):
+        binding = b"key %s %d %d %d" % (bytes(owner), purpose, year, version)
+        sealed = bytes(wrapped)
+        keys.append(AESGCM(root.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], binding)))
+    return keys
+
+
+def opens(keys: list[AESGCM], bound: bytes, part: SealedPart) -> bool:
+    for key in keys:
+        try:
+            key.decrypt(part.nonce, part.box, part.header_bytes + bound)
+        except InvalidTag:
+            continue
+        return True
+    return False
+
+
+@pytest.fixture
+def alone(make_lrs: Callable[..., Griffel]) -> Iterator[Griffel]:
+    """An embedded server: its files can be looked into."""
+    with services.running(make_lrs("embedded")) as server:
+        yield server
+
+
+def api_of(server: Griffel) -> Api:
+    return Api(server.url, server.key, server.secret, "2.0.0")
+
+
+def test_the_wrapped_keys_are_in_no_file(alone: Griffel) -> None:
+    gone = Learner(api_of(alone))
+    databases = Databases(alone)
+    who = bytes(databases.log("SELECT record_key FROM events WHERE position = 1")[0][0])
+    wrapped = [bytes(row[0]) for row in databases.vault("SELECT wrapped FROM key WHERE owner = ?", who)]
+    blinds = [bytes(row[0]) for row in databases.vault("SELECT blind FROM identifier WHERE owner = ?", who)]
+    secrets = [*wrapped, *blinds]
+    assert len(wrapped) == 2
+    assert len(blinds) == 2
+    folder = alone.data_dir / "vault"
+    assert all(found_in(folder, one) for one in secrets), "this instrument finds what is there"
+    erase(alone, gone.agent)
+    assert not [one for one in secrets if found_in(folder, one)]
+
+
+def found_in(folder: Path, secret: bytes) -> bool:
+    return any(secret in path.read_bytes() for path in files_under(folder))
+
+
+def test_attachments_are_deleted(alone: Griffel) -> None:
+    gone = Learner(api_of(alone))
+    assert len(list(files_under(alone.data_dir / "attachments"))) == 1
+    erase(alone, gone.agent)
+    assert not list(files_under(alone.data_dir / "attachments"))
+
+
+def test_a_backup_of_the_vault_dies_with_its_epochs(api: Api, fresh_lrs: Griffel, tmp_path: Path) -> None:
+    gone = Learner(api)
+    before = living_keys(fresh_lrs)
+    who = bytes(Databases(fresh_lrs).log("SELECT record_key FROM events WHERE position = 1")[0][0])
+    mine = [(bound, part) for bound, part in sealed_parts(fresh_lrs) if part.header.owner == who]
+    rows = Databases(fresh_lrs).vault("SELECT epoch, wrapped FROM epoch")
+    erase(fresh_lrs, gone.agent)
+    folder = roots_of(fresh_lrs)
+    assert FileKeys(folder).unwrap(rows[0][0], bytes(rows[0][1])), "within its horizon a backup can be opened"
+    for turn in range(2):
+        told = json.loads(fresh_lrs.command("keys", "rotate", *place(fresh_lrs), "--keep", "1", "--json").stdout)
+        assert told["epoch"] == turn + 2
+    assert not (folder / "epoch-1.key").exists()
+    assert before
+    assert not [part for bound, part in mine if opens(living_keys(fresh_lrs), bound, part)]
+    assert api.fetch(gone.named)["actor"]["mbox"] == gone.other["mbox"], "whoever lives is read as before"
+    fresh_lrs.stop()
+    fresh_lrs.start()
+    assert api.fetch(gone.named)["actor"]["mbox"] == gone.other["mbox"]
+
+
+# ------------------------------------------------------------------------------------------------------------- stopping
+
+KILLED_AT = """
+import asyncio, json, os, signal, sys
+from schemas.people import identifier_of
+from lrs.config import Mode, Settings
+from lrs.wiring import open_services
+from pathlib import Path
+
+async def main():
+    step, identifier = sys.argv[1], identifier_of(json.loads(sys.argv[2]))
+    told = {name: os.environ.get("GRIFFEL_" + name.upper()) for name in ("database_url", "keys_url")}
+    given = {name: value for name, value in told.items() if value}
+    if "GRIFFEL_KEYS_DIR" in os.environ:
+        given["keys_dir"] = Path(os.environ["GRIFFEL_KEYS_DIR"])
+    settings = Settings(mode=Mode(os.environ.get("GRIFFEL_MODE", "embedded")), data=Path(sys.argv[3]), **given)
+    async with open_services(settings) as services:
+        eraser = services.desk.eraser
+        def tell(reached):
+            if reached == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+        await eraser.erase(await eraser.find(identifier), tell)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "step", ["fenced", "keys destroyed", "views", "documents", "statements", "lists", "caches", "verified"]
+)
+def test_an_erasure_that_is_killed_at_any_step_goes_on(api: Api, fresh_lrs: Griffel, step: str) -> None:
+    gone = Learner(api)
+    fresh_lrs.stop()
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AT, step, json.dumps(gone.identity), str(fresh_lrs.data_dir)],
+        env=fresh_lrs.environment,
+        check=False,
+        timeout=BOUND_S,
+        capture_output=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    fresh_lrs.start()
+    (stream,) = Databases(fresh_lrs).log("SELECT originator_id FROM events WHERE topic = ?", "erasure_requested")[0]
+    certificate = certificate_of(fresh_lrs, raw(stream).hex())
+    assert certificate["statements"] == {"erased": 3, "kept_for_others": 1, "with_placeholder": 1}
+    assert certificate["documents_deleted"] == 2
+    assert api.found(agent=gone.other) != []
+    assert api.found(activity=gone.course) == [gone.shared]
+    assert api.call("GET", "activities/state", gone.state).status_code == 404
+    must(403, api.post(statement(actor=gone.identity)))
+
+
+def test_beside_no_server_the_command_does_it(api: Api, fresh_lrs: Griffel) -> None:
+    gone = Learner(api)
+    fresh_lrs.stop()
+    said = fresh_lrs.command("erase", *place(fresh_lrs), "--agent", json.dumps(gone.identity), "--yes", "--json")
+    certificate = json.loads(said.stdout)
+    assert certificate["statements"]["erased"] == 3
+    assert gone.agent["mbox"] not in said.stdout + said.stderr
+    fresh_lrs.start()
+    assert api.get(statementId=gone.own).status_code == 404
+    again = fresh_lrs.command("erase", *place(fresh_lrs), "--agent", json.dumps(gone.identity), "--yes", check=False)
+    assert again.returncode == 1
+    assert "nobody is known" in again.stderr
+
+
+# --------------------------------------------------------------------------------------------------------- built anew
+
+
+def dumped(server: Griffel, name: str) -> str:
+    return server.command("views", "dump", *place(server), name).stdout
+
+
+def test_an_index_built_anew_equals_the_one_that_forgot(api: Api, fresh_lrs: Griffel) -> None:
+    gone = Learner(api)
+    erase(fresh_lrs, gone.agent)
+    api.store(statement(actor=gone.other, object=reference(gone.referring)))
+    lived = dumped(fresh_lrs, "statement_index")
+    fresh_lrs.command("views", "rebuild", *place(fresh_lrs), "statement_index")
+    assert dumped(fresh_lrs, "statement_index") == lived
+    assert api.found(activity=gone.course) == [gone.shared]
