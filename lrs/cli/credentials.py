@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lrs.config import Mode, Settings, with_settings
+from lrs.config import KEY_SETTINGS, Mode, Settings, with_settings
 from lrs.credentials import Scope
 from lrs.errors import GriffelError
 from schemas.envelope import Purpose
@@ -19,7 +19,7 @@ LOCK_WAIT_S = 10.0
 LOCK_POLL_S = 0.1
 KEY_CHARACTERS = 20
 PURPOSES = [one.name.lower() for one in Purpose if one < Purpose.ACTIVITY]
-_PLACES = ("mode", "data", "database_url", "keys_url", "keys_dir", "master_key")
+_PLACES = ("mode", "data", "database_url", "keys_url", *KEY_SETTINGS)
 
 
 @click.group()
