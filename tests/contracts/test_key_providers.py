@@ -63,15 +63,6 @@ class Holder:
         return eval(self.expression)  # noqa: S307  our own words, from the fixture
 
 
-@contextlib.contextmanager
-def halted(openbao: OpenBao) -> Iterator[None]:
-    openbao.halt()
-    try:
-        yield
-    finally:
-        openbao.start()
-
-
 def prefixes() -> tuple[str, str]:
     return f"g{secrets.token_hex(6)}", f"h{secrets.token_hex(6)}"
 
@@ -90,7 +81,7 @@ def holder(request: pytest.FixtureRequest, tmp_path: Path) -> Holder:
         return Holder(
             f"OpenBaoKeys({openbao.url!r}, {token!r}, prefix={own!r})",
             lambda: OpenBaoKeys(openbao.url, other, prefix=others),
-            away=lambda: halted(openbao),
+            away=openbao.halted,
             not_let_in=lambda: OpenBaoKeys(openbao.url, "canary-of-a-token", prefix=own),
             secret="canary-of-a-token",
         )
