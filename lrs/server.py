@@ -119,7 +119,7 @@ async def _open(
         away = error
     wait_s = KEYS_WAIT_S
     async with unready(settings.host, settings.port, settings.cors_origin):
-        tell(f"Not ready: {away.detail}. Trying again until it does.")
+        tell(f"Not ready: {away.detail}. Griffel goes on by itself once that is mended.")
         while not stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), wait_s)

@@ -89,7 +89,7 @@ class OpenBao:
             else "tls_disable = true"
         )
         (self.folder / "bao.hcl").write_text(
-            f'storage "raft" {{\n  path = "{self.folder}/data"\n  node_id = "one"\n}}\n'
+            f'storage "raft" {{\n  path = "{self.folder}/data"\n  node_id = "one"\n  performance_multiplier = 1\n}}\n'
             f'api_addr = "{self.url}"\ncluster_addr = "https://127.0.0.1:{self._cluster_port}"\n'
             f'listener "tcp" {{\n  address = "127.0.0.1:{self.port}"\n'
             f'  cluster_address = "127.0.0.1:{self._cluster_port}"\n  {certificate}\n}}\n'
@@ -153,8 +153,14 @@ class OpenBao:
     def status(self, method: str, path: str, body: Any = None) -> int:
         return self._request(method, path, body)[0]
 
-    def seal(self) -> None:
+    @contextlib.contextmanager
+    def sealed(self) -> Iterator[None]:
+        """Have it sealed for as long as the block lasts."""
         self.ask("PUT", "sys/seal")
+        try:
+            yield
+        finally:
+            self._unseal()
 
     def _unseal(self) -> None:
         self.ask("PUT", "sys/unseal", {"key": self._unseal_key})
