@@ -29,6 +29,22 @@ KAFKA_SETTINGS = (
     "kafka_password_file",
 )
 """What a command is told that speaks to Kafka."""
+KEY_SETTINGS = (
+    "key_provider",
+    "keys_dir",
+    "master_key",
+    "keys_prefix",
+    "openbao_url",
+    "openbao_token",
+    "openbao_token_file",
+    "openbao_mount",
+    "openbao_ca_file",
+    "pkcs11_module",
+    "pkcs11_token",
+    "pkcs11_pin",
+    "pkcs11_pin_file",
+)
+"""What whatever opens the key vault is told of who holds the root keys."""
 
 
 class Mode(StrEnum):
@@ -59,6 +75,11 @@ class Settings:
     data: Path = _setting(Path("data"), "Folder for everything an embedded installation keeps.")
     database_url: str = _setting("", "Cluster: the log's PostgreSQL database, postgresql://…", secret=True)
     keys_url: str = _setting("", "Cluster: the key vault's own PostgreSQL database, postgresql://…", secret=True)
+    key_provider: str | None = _setting(
+        None,
+        "Who holds the root keys. Default: environment where a master key is given, else file.",
+        choices=("file", "environment", "openbao", "pkcs11"),
+    )
     keys_dir: Path | None = _setting(
         None,
         "Folder for the root keys. Default: keys/ in the data folder; in cluster mode griffel/keys in the user's own "
@@ -78,6 +99,20 @@ class Settings:
         minimum=0,
         maximum=1_000,
     )
+    keys_prefix: str = _setting("griffel", "How the names of this installation's keys begin in OpenBao or on a token.")
+    openbao_url: str = _setting("", "OpenBao's address, such as https://bao.internal:8200.")
+    openbao_token: str = _setting("", "The token that OpenBao is asked with.", secret=True)
+    openbao_token_file: Path | None = _setting(
+        None, "A file that holds that token, instead of the variable; read at each use."
+    )
+    openbao_mount: str = _setting("transit", "The path of OpenBao's transit engine.")
+    openbao_ca_file: Path | None = _setting(
+        None, "The authority that signed OpenBao's certificate, as PEM. Default: those that the system trusts."
+    )
+    pkcs11_module: Path | None = _setting(None, "The library of the PKCS#11 token, a file that ends in .so.")
+    pkcs11_token: str = _setting("", "The label of the PKCS#11 token.")
+    pkcs11_pin: str = _setting("", "The PIN of the token's user.", secret=True)
+    pkcs11_pin_file: Path | None = _setting(None, "A file that holds that PIN, instead of the variable.")
     kafka: str = _setting("", "Cluster: Kafka's brokers, host:port with commas between them.")
     kafka_security: str = _setting(
         "PLAINTEXT",

@@ -13,6 +13,7 @@
     │   ├── QueueFull
     │   ├── WriterGone
     │   ├── DiskFull            somebody has to make room
+    │   ├── KeysAway            who holds the root keys does not answer
     │   └── LogBehind           the database may lack events that were in it
     ├── Damaged                 data or keys are not what they must be; an operator is needed
     └── Misconfigured           a setting is missing or wrong; the message names it and the mend
@@ -87,6 +88,12 @@ class DiskFull(Busy):
     """A disk is full; nothing was stored. Once there is room, writing goes on by itself."""
 
     retry_after_s = 10
+
+
+class KeysAway(Busy):
+    """Who holds the root keys does not answer, so nothing can be opened. Griffel goes on by itself once it does."""
+
+    retry_after_s = 5
 
 
 class LogBehind(Busy):

@@ -65,7 +65,7 @@ class KeyVault:
 
     def __init__(self, store: VaultStore, provider: KeyProvider, *, clock: Callable[[], float] = time.time) -> None:
         self._store = store
-        self._provider = provider
+        self.provider = provider
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
         self._epoch = 0
@@ -109,7 +109,7 @@ class KeyVault:
         store.create()
         if not store.rows("epochs"):
             epoch_key = bytearray(os.urandom(KEY_BYTES))
-            wrapped = self._provider.wrap(1, epoch_key)
+            wrapped = self.provider.wrap(1, epoch_key)
             with store.transaction():
                 store.run("insert_vault", os.urandom(OWNER_BYTES))
                 store.run("insert_epoch", 1, wrapped, int(self._clock() * 1_000_000))
@@ -138,7 +138,7 @@ class KeyVault:
 
     def _load_epoch(self) -> None:
         epoch, wrapped, _ = self._store.rows("epochs")[-1]
-        key = self._provider.unwrap(epoch, bytes(wrapped))
+        key = self.provider.unwrap(epoch, bytes(wrapped))
         self._epoch_cipher = AESGCM(key)
         self._epoch = epoch
         wipe(key)

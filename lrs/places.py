@@ -9,17 +9,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
 from lrs.attachments import BlobFolder, BlobStore, BlobTable
 from lrs.completions import Completions
-from lrs.config import Mode, Settings
+from lrs.config import Mode, Settings, variable
+from lrs.errors import Misconfigured
 from lrs.event_log import EventLog
 from lrs.garbage import spare_the_collector
 from lrs.guarded_log import GuardedLog
 from lrs.index_builder import IndexBuilder
-from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider
+from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider, OpenBaoKeys, Pkcs11Keys
 from lrs.key_vault import KeyVault
 from lrs.log_reader import LogReader, PostgresReader, SQLiteReader
 from lrs.opening import VaultOpener
@@ -35,12 +37,55 @@ from projections.projection import Opener
 from projections.sqlite_views import SQLiteViews
 from projections.view_store import ViewStore
 
+_OWN_SETTINGS = {
+    "environment": ("master_key",),
+    "openbao": ("openbao_url", "openbao_token", "openbao_token_file", "openbao_ca_file"),
+    "pkcs11": ("pkcs11_module", "pkcs11_token", "pkcs11_pin", "pkcs11_pin_file"),
+}
+"""What says of itself which provider is meant."""
+
 
 def key_provider(settings: Settings) -> KeyProvider:
-    """Give who holds the root keys."""
-    if settings.master_key:
-        return EnvironmentKey(settings.master_key)
-    return FileKeys(keys_folder(settings))
+    """Give who holds the root keys. Raises Misconfigured, naming the setting that is missing or one too many."""
+    chosen = settings.key_provider or ("environment" if settings.master_key else "file")
+    for provider, names in _OWN_SETTINGS.items():
+        needless = [variable(name) for name in names if getattr(settings, name)]
+        # Keys that are made in files when OpenBao was meant would be noticed too late.
+        if needless and provider != chosen:
+            raise Misconfigured(
+                f"{needless[0]} is set, but root keys come from {chosen}: set {variable('key_provider')}={provider}, "
+                "or leave it out"
+            )
+    match chosen:
+        case "environment":
+            return EnvironmentKey(settings.master_key)
+        case "openbao":
+            token = _either(settings, "openbao_token", "openbao_token_file")
+            url = _needed(settings, "openbao_url")
+            return OpenBaoKeys(
+                url, token, settings.openbao_mount, settings.keys_prefix, ca_file=settings.openbao_ca_file
+            )
+        case "pkcs11":
+            module, token = _needed(settings, "pkcs11_module"), _needed(settings, "pkcs11_token")
+            return Pkcs11Keys(module, token, _either(settings, "pkcs11_pin", "pkcs11_pin_file"), settings.keys_prefix)
+        case _:
+            return FileKeys(keys_folder(settings))
+
+
+def _needed(settings: Settings, name: str) -> Any:
+    given = getattr(settings, name)
+    if not given:
+        raise Misconfigured(f"{variable(name)} is missing: root keys from {settings.key_provider} need it")
+    return given
+
+
+def _either(settings: Settings, name: str, file_name: str) -> str | Path:
+    """Give a secret, or the file that holds it: the one of the two that is set."""
+    secret: str = getattr(settings, name)
+    file: Path | None = getattr(settings, file_name)
+    if bool(secret) == (file is not None):
+        raise Misconfigured(f"give one of {variable(name)} and {variable(file_name)}")
+    return secret if file is None else file
 
 
 def keys_folder(settings: Settings) -> Path:
@@ -61,7 +106,7 @@ def keys_folder(settings: Settings) -> Path:
 
 def key_rotation(settings: Settings, vault: KeyVault) -> Rotation:
     """Give what rotates the keys of a vault."""
-    return Rotation(vault, key_provider(settings), Schedule(settings.epoch_days, settings.epochs_kept))
+    return Rotation(vault, Schedule(settings.epoch_days, settings.epochs_kept))
 
 
 def vault_store(settings: Settings) -> VaultStore:
@@ -116,8 +161,8 @@ def view_store(settings: Settings, opener: Opener, *, read_only: bool = False) -
 async def open_vault(settings: Settings) -> AsyncIterator[KeyVault]:
     """Open the key vault alone, as the command line needs it."""
     vault = KeyVault(vault_store(settings), key_provider(settings))
-    await vault.start()
     try:
+        await vault.start()
         yield vault
     finally:
         await vault.stop()

@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lrs.certificates import Horizon
 from lrs.errors import Busy, Damaged
-from lrs.key_providers import KeyProvider
 from lrs.key_vault import KeyVault
 from lrs.keys import KeyId, key_binding, wipe
 from lrs.suppression import end_suppression
@@ -30,7 +29,7 @@ from schemas.envelope import KEY_BYTES, NONCE_BYTES
 
 ROWS_AT_ONCE = 1_000
 DAY_US = 86_400_000_000
-ROOTS_LOOKED_AT = 64
+ROOTS_LOOKED_AT = 8
 """How many epochs back a root is looked for that should be gone: a run of destructions that failed."""
 LOOK_S = 600.0
 _FIRST = (b"", -1, -1, -1)
@@ -57,11 +56,9 @@ class Schedule(NamedTuple):
 class Rotation:
     """Rotates one vault's epochs."""
 
-    def __init__(
-        self, vault: KeyVault, provider: KeyProvider, schedule: Schedule, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, vault: KeyVault, schedule: Schedule, *, clock: Callable[[], float] = time.time) -> None:
         self._vault = vault
-        self._provider = provider
+        self._provider = vault.provider
         self._schedule = schedule
         self._clock = clock
 

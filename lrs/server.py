@@ -20,6 +20,7 @@ from lrs.config import Mode, Settings
 from lrs.control import control_application
 from lrs.credentials import Scope
 from lrs.data_folder import control_socket, locked
+from lrs.errors import KeysAway
 from lrs.garbage import spare_the_collector
 from lrs.http.app import Services
 from lrs.http.courses import setup_courses
@@ -31,6 +32,7 @@ from lrs.http.privacy import setup_privacy
 from lrs.http.protocol import Runner
 from lrs.http.routes import xapi_routes
 from lrs.http.streams import setup_streams
+from lrs.http.unready import unready
 from lrs.metrics import Metrics
 from lrs.places import relay_position
 from lrs.view_process import ViewProcess, ViewsStatus
@@ -40,6 +42,9 @@ SHUTDOWN_S = 30.0
 BACKLOG_CONNECTIONS = 1_024
 SWITCH_INTERVAL_S = 0.0005
 """How soon a thread that computes lets another have Python's lock: readers and the vault step often and briefly."""
+KEYS_WAIT_S = 0.2
+KEYS_WAIT_MAX_S = 5.0
+"""Between two tries to open the vault while who holds the root keys is away."""
 HEADER_BYTES_MAX = 16 * 1024
 
 
@@ -89,7 +94,9 @@ async def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     async with AsyncExitStack() as stack:
         if settings.mode is Mode.EMBEDDED:
             stack.enter_context(locked(settings.data))
-        services = await stack.enter_async_context(open_services(settings))
+        services = await _open(stack, settings, stopping, tell)
+        if services is None:
+            return
         process = view_process(settings, services.log)
         base = await _listen(stack, services, settings, process)
         spare_the_collector()
@@ -112,6 +119,30 @@ async def _keeping(services: Services) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _open(
+    stack: AsyncExitStack, settings: Settings, stopping: asyncio.Event, tell: Callable[[str], None]
+) -> Services | None:
+    """Open everything. While who holds the root keys is away, say so to whoever asks, and try again.
+
+    None when told to stop meanwhile. What trying again does not mend is raised: a wrong PIN locks a token.
+    """
+    try:
+        return await stack.enter_async_context(open_services(settings))
+    except KeysAway as error:
+        away = error
+    wait_s = KEYS_WAIT_S
+    async with unready(settings.host, settings.port, settings.cors_origin):
+        tell(f"Not ready: {away.detail}. Griffel goes on by itself once that is mended.")
+        while not stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), wait_s)
+                break
+            wait_s = min(2 * wait_s, KEYS_WAIT_MAX_S)
+            with contextlib.suppress(KeysAway):
+                return await stack.enter_async_context(open_services(settings))
+    return None
 
 
 async def _listen(stack: AsyncExitStack, services: Services, settings: Settings, process: ViewProcess | None) -> str:

@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +29,7 @@ import uvloop
 
 from consumers.consumer import ConsumerStatus
 from lrs.appending import Appended, Failed, Outcome, Request
+from lrs.config import KEY_SETTINGS, Settings
 from lrs.errors import Busy, GriffelError, Misconfigured, WriterGone
 from lrs.event_log import EventLog
 from lrs.garbage import share_arenas
@@ -58,12 +58,15 @@ log = logging.getLogger("griffel.views")
 
 
 class ProcessPlace(msgspec.Struct, frozen=True):
-    """What the process is told: where the installation is. On standard input, because a root key may be in it."""
+    """What the process is told: where the installation is. On standard input, because secrets are among it."""
 
-    data: str
-    keys_dir: str | None
-    master_key: str
+    settings: dict[str, Any]
     log_level: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> ProcessPlace:
+        """Give what the process needs: the data, and who holds the root keys."""
+        return cls({name: getattr(settings, name) for name in ("data", *KEY_SETTINGS)}, settings.log_level)
 
 
 class ViewsStatus(msgspec.Struct):
@@ -123,7 +126,7 @@ class ViewProcess:
                     # before whom only within one (sched(7), autogroup).
                 )
             assert process.stdin is not None
-            process.stdin.write(msgspec.json.encode(self._place))
+            process.stdin.write(msgspec.json.encode(self._place, enc_hook=str))
             process.stdin.close()
             self._peer = await Peer.connect(ours, self._answer)
             if stopping.is_set():
@@ -222,8 +225,7 @@ class LentWriter:
 
 async def compute(channel: socket.socket, place: ProcessPlace) -> None:
     """Compute the views until the server has ended."""
-    from lrs.config import Settings  # noqa: PLC0415  (the server needs neither of these from here)
-    from lrs.places import computing_views  # noqa: PLC0415
+    from lrs.places import computing_views  # noqa: PLC0415  (the server does not need it from here)
 
     commands: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {}
     begun = asyncio.Event()
@@ -242,8 +244,7 @@ async def compute(channel: socket.socket, place: ProcessPlace) -> None:
             raise WriterGone
         return LentWriter(peer, on_group)
 
-    keys_dir = Path(place.keys_dir) if place.keys_dir else None
-    settings = Settings(data=Path(place.data), keys_dir=keys_dir, master_key=place.master_key)
+    settings = msgspec.convert(place.settings, Settings, dec_hook=lambda kind, value: kind(value))
     async with computing_views(settings, open_writer) as views:
 
         async def look(_: dict[str, Any]) -> ViewsStatus:

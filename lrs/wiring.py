@@ -38,8 +38,7 @@ def view_process(settings: Settings, log: EventLog) -> ViewProcess | None:
     """Give the process that computes views beside a server, None where `griffel consume` does that."""
     if settings.mode is Mode.CLUSTER:
         return None
-    keys_dir = str(settings.keys_dir) if settings.keys_dir is not None else None
-    return ViewProcess(ProcessPlace(str(settings.data), keys_dir, settings.master_key, settings.log_level), log)
+    return ViewProcess(ProcessPlace.of(settings), log)
 
 
 @asynccontextmanager

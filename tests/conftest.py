@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import kafka_services, services
+from tests import kafka_services, key_services, services
 from tests.kafka_services import ExternalKafka, Kafka
+from tests.key_services import OpenBao, SoftHsm
 from tests.services import Griffel, Mode, Postgres, PostgresDatabases, ServiceMissing
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def pytest_configure() -> None:
 
 def pytest_report_header() -> list[str]:
     missing = "a failure (CI=true)" if in_ci() else "skipped"
-    lines = [*services.report(), kafka_services.report()]
+    lines = [*services.report(), kafka_services.report(), *key_services.report()]
     return [f"services (what is missing is {missing}):", *(f"  {line}" for line in lines)]
 
 
@@ -123,6 +124,33 @@ def own_kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def openbao() -> Iterator[OpenBao]:
+    """One OpenBao for the whole run, with a transit engine; whoever halts or seals it starts it again."""
+    try:
+        server = OpenBao()
+    except ServiceMissing as reason:
+        without(reason)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def softhsm() -> Iterator[SoftHsm]:
+    """SoftHSM with one token, `griffel`: this process finds it too, from its first look on."""
+    try:
+        hsm = SoftHsm()
+    except ServiceMissing as reason:
+        without(reason)
+    hsm.add_token("griffel")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in hsm.environment.items():
+            patch.setenv(name, value)
+        yield hsm
+    hsm.stop()
 
 
 @pytest.fixture

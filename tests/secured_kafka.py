@@ -29,6 +29,17 @@ from tests.kafka_services import Kafka
 from tests.services import free_port
 
 PASSWORD = "invented, for one broker that lives for one test"
+USES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 VALID = datetime.timedelta(days=2)
 Right = tuple[ResourceType, str, ACLOperation]
 
@@ -110,7 +121,7 @@ class Certificates:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Invented Authority")])
         self._issuer, self._key = name, key
         self.authority = folder / "authority.pem"
-        constraints = x509.BasicConstraints(ca=True, path_length=0)
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
         self.authority.write_bytes(_pem(self._signed(name, key, constraints)))
         self.server = folder / "server.pem"
         self.client, self.client_key = folder / "client.pem", folder / "client.key"
@@ -135,6 +146,7 @@ class Certificates:
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
+        usage = dict.fromkeys(USES, False) | {"digital_signature": True, "key_cert_sign": subject == self._issuer}
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -144,6 +156,9 @@ class Certificates:
             .not_valid_before(now - VALID)
             .not_valid_after(now + VALID)
             .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+            .add_extension(x509.KeyUsage(**usage), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
 

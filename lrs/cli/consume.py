@@ -9,7 +9,7 @@ import click
 
 from lrs.cli.listen import listen_option
 from lrs.cli.serve import run_loop
-from lrs.config import KAFKA_SETTINGS, Mode, Settings, with_settings
+from lrs.config import KAFKA_SETTINGS, KEY_SETTINGS, Mode, Settings, with_settings
 from lrs.errors import GriffelError, Misconfigured
 from lrs.logs import set_up_logs
 
@@ -17,7 +17,7 @@ from lrs.logs import set_up_logs
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME [NAME…]")
 @listen_option
-@with_settings("mode", "database_url", "keys_url", "keys_dir", "master_key", *KAFKA_SETTINGS, "log_level")
+@with_settings("mode", "database_url", "keys_url", *KEY_SETTINGS, *KAFKA_SETTINGS, "log_level")
 def consume(settings: Settings, names: tuple[str, ...], listen: str) -> None:
     """Compute the views NAME from the log on Kafka, and follow it.
 

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from lrs.config import Mode, Settings
+from lrs.config import KEY_SETTINGS, Mode, Settings
 from lrs.errors import GriffelError, Misconfigured
 
 KEEPING = ("epoch_days", "epochs_kept")
 """The settings that say how long a backup of the vault can be opened."""
-PLACES = ("mode", "data", "database_url", "keys_url", "keys_dir", "master_key")
+PLACES = ("mode", "data", "database_url", "keys_url", *KEY_SETTINGS)
 """The settings that say where an installation is."""
 SERVER_WAIT_S = 10.0
 """How long a server that is only just starting is waited for."""

@@ -8,7 +8,7 @@ import click
 
 from lrs.cli.progress import Tally, TransferProgress
 from lrs.cli.serve import run_loop
-from lrs.config import KAFKA_SETTINGS, Mode, Settings, with_settings
+from lrs.config import KAFKA_SETTINGS, KEY_SETTINGS, Mode, Settings, with_settings
 from lrs.errors import GriffelError, Misconfigured
 
 
@@ -18,7 +18,7 @@ from lrs.errors import GriffelError, Misconfigured
     "--accept-loss", is_flag=True, help="Serve on though what was once on Kafka is lost: its positions are given again."
 )
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-@with_settings("mode", "database_url", "keys_url", "keys_dir", "master_key", *KAFKA_SETTINGS, "log_level")
+@with_settings("mode", "database_url", "keys_url", *KEY_SETTINGS, *KAFKA_SETTINGS, "log_level")
 def restore(settings: Settings, *, from_kafka: bool, accept_loss: bool, quiet: bool) -> None:
     """Bring the log up to what Kafka has, before anything is served from it.
 
