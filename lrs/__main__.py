@@ -25,7 +25,8 @@ COMMANDS = {
     "topics": ("lrs.cli.topics", "topics", "Make and check the topics on Kafka."),
     "relay": ("lrs.cli.relay", "relay", "Copy the log to Kafka."),
     "consume": ("lrs.cli.consume", "consume", "Compute views from the log on Kafka."),
-    "restore": ("lrs.cli.restore", "restore", "Bring the log back from Kafka."),
+    "backup": ("lrs.cli.backup", "backup", "Copy log and vault, apart."),
+    "restore": ("lrs.cli.restore", "restore", "Bring back a backup, or the log from Kafka."),
     "demo": ("lrs.cli.demo", "demo", "Play a school term against a running server."),
 }
 

@@ -22,6 +22,7 @@ from lrs.log_place import LogPlace
 from lrs.places import cluster_log, log_reader, open_vault, open_views, relay_position
 from lrs.relay import Relay
 from lrs.relay_store import RelayStore
+from lrs.restore_gate import end_again
 from lrs.restoring import LogRestorer
 from lrs.status import ReaderLog, read_status
 from lrs.views import consumers_of
@@ -46,7 +47,8 @@ async def guarding(settings: Settings, log: GuardedLog, vault: KeyVault, *, rest
     restore = None
     if access is not None and restores:
         restore = KafkaRestore(settings.database_url, access, LogRestorer(log, vault)).run
-    guard = LogGuard(log, LogPlace(settings.database_url), Witness(vault), access, restore)
+    settle = partial(end_again, log, vault)
+    guard = LogGuard(log, LogPlace(settings.database_url), Witness(vault), access, restore, settle)
     await guard.start()
     try:
         yield guard

@@ -209,7 +209,7 @@ class Completions:
 
     async def _completions(self, events: Sequence[Event], purpose: Purpose) -> list[Completion | None]:
         learners = list({one.record_key for one in events})
-        withheld = _withheld(await self._log.person_states(learners), purpose)
+        withheld = hidden_among(await self._log.person_states(learners), purpose)
         contents = await self._contents(events)
         actors: dict[bytes, Json | None] = {}
         told: list[Completion | None] = []
@@ -289,9 +289,3 @@ def _refused(outcome: Changed) -> set[bytes]:
         if (purpose == ALL_PURPOSES and state in GONE)
         or (purpose == Purpose.LEARNING and state == PersonState.WITHDRAWN)
     }
-
-
-def _withheld(states: Sequence[PersonStateRow], purpose: Purpose) -> frozenset[bytes]:
-    """Give those of whom a reader with this purpose gets nothing."""
-    gone = {pseudonym for pseudonym, of, state in states if of == ALL_PURPOSES and state in GONE}
-    return hidden_among(states, purpose) | gone

@@ -34,6 +34,7 @@ from lrs.event_log import Event, EventLog
 from lrs.forgetting import Forget, ForgetRequest
 from lrs.key_vault import LEASE_S, KeyVault
 from lrs.keys import KeyState
+from lrs.person_changes import Note
 from projections.statement_index import Kind, term_number
 from projections.view_store import ViewStore
 from schemas.envelope import NOBODY, Part, Purpose, SealedPart, clear_part, join_parts, split_parts
@@ -91,6 +92,7 @@ class Eraser:
         certifier: Certifier,
         *,
         copied: Copied | None = None,
+        note: Note | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = events
@@ -101,6 +103,7 @@ class Eraser:
         self._completions = completions
         self._certifier = certifier
         self._copied = copied
+        self._note = note
         self._under_way: dict[bytes, asyncio.Lock] = {}
 
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -214,6 +217,8 @@ class Eraser:
 
     async def _destroy(self, person: bytes) -> None:
         documents = await self._log.documents_of(person)
+        if self._note is not None and await self._endings.ending(person) is None:
+            await self._note(StateChange(person, ALL_PURPOSES, PersonState.ERASED))
         await self._endings.erase(person, orjson.dumps({"documents": documents}))
 
     async def _forget_in_log(self, person: bytes, tell: Tell) -> tuple[Counter[str], list[int]]:

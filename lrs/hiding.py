@@ -1,4 +1,4 @@
-"""Who is hidden from a reader: whoever is restricted, or has withdrawn the purpose that the reader has (decision 29).
+"""Who is hidden from a reader: whoever is restricted or gone, or withdrew the reader's purpose (decision 29).
 
 Everything is computed of everybody; what is hidden is left out when it is read or delivered, and is there again when
 the restriction is lifted or consent is given again.
@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from lrs.event_log import EventLog
 from lrs.log_reader import LogReader
 from schemas.envelope import Purpose
-from schemas.person_states import PersonState, PersonStateRow
+from schemas.person_states import ALL_PURPOSES, GONE, PersonState, PersonStateRow
 
-HIDING = (PersonState.RESTRICTED, PersonState.WITHDRAWN)
+HIDING = (PersonState.FENCED, PersonState.RESTRICTED, PersonState.WITHDRAWN)
+
+_FROM_ALL = GONE | {PersonState.RESTRICTED}
 
 
 def hidden_among(states: Iterable[PersonStateRow], purpose: int) -> frozenset[bytes]:
@@ -21,7 +23,7 @@ def hidden_among(states: Iterable[PersonStateRow], purpose: int) -> frozenset[by
     return frozenset(
         pseudonym
         for pseudonym, of, state in states
-        if state == PersonState.RESTRICTED or (state == PersonState.WITHDRAWN and of == purpose)
+        if (state in _FROM_ALL and of == ALL_PURPOSES) or (state == PersonState.WITHDRAWN and of == purpose)
     )
 
 

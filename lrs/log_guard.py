@@ -91,7 +91,10 @@ class LogGuard:
         witness: Witnessing,
         kafka: KafkaAccess | None,
         restore: Callable[[], Awaitable[object]] | None = None,
+        settle: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        """Take what has to be done before the log serves, each time that it was compared, as settle."""
+        self._settle = settle
         self._log = log
         self._place = place
         self._witness = witness
@@ -192,6 +195,8 @@ class LogGuard:
                 log.error("the log could not be brought up to its copy: %s", error.detail)  # noqa: TRY400
             else:
                 finding = await self._judge()
+        if finding.serves and self._settle is not None:
+            await self._settle()
         self._compared_s = time.monotonic()
         self._conclude(finding, writer)
 

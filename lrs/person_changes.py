@@ -8,7 +8,7 @@ the register says so; others go on. Consent that is given again begins with new 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import orjson
 
@@ -24,7 +24,11 @@ from schemas.people import Json
 from schemas.person_states import ALL_PURPOSES, GONE, PersonState, StateChange, pack_change
 
 LOOKS_MAX = 10
+DESTROYED_WITH = frozenset({Purpose.SURVEY, Purpose.UPDATES, Purpose.RESEARCH})
+"""Purposes whose keys end when consent is withdrawn: nothing else stands on what they seal."""
 
+Note = Callable[[StateChange], Awaitable[None]]
+"""Keeps a change where no backup takes it back."""
 MakeRecord = Callable[[str, Json | None], Json]
 """Gives the record of a decision, of its id and the record before it."""
 
@@ -37,8 +41,11 @@ class PersonChanges:
         events: EventLog,
         vault: KeyVault,
         *,
+        note: Note | None = None,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
+        """Take where a change is noted that must outlive backups, as note."""
+        self._note = note
         self._log = events
         self._vault = vault
         self._endings = Endings(vault)
@@ -55,7 +62,20 @@ class PersonChanges:
         state = PersonState.RESTRICTED if restricted else PersonState.ACTIVE
         stream = self._vault.blinding.id("restriction", person)
         record = join_parts([pack_change(StateChange(person, ALL_PURPOSES, state))])
-        return await self._change(person, ALL_PURPOSES, state, stream, RESTRICTION_CHANGED, record, ())
+        changed = await self._change(person, ALL_PURPOSES, state, stream, RESTRICTION_CHANGED, record, ())
+        if self._note is not None:
+            await self._note(StateChange(person, ALL_PURPOSES, state))
+        return changed
+
+    async def repeat(self, person: bytes, purpose: int, state: PersonState) -> None:
+        """Have be true again what was decided after this installation was copied; its record is lost. Raises Busy."""
+        kind, name = (RESTRICTION_CHANGED, "restriction") if purpose == ALL_PURPOSES else (CONSENT_CHANGED, "consent")
+        values: tuple[str | bytes, ...] = (person,) if purpose == ALL_PURPOSES else (person, str(purpose))
+        stream = self._vault.blinding.id(name, *values)
+        record = join_parts([pack_change(StateChange(person, purpose, state))])
+        await self._change(person, purpose, state, stream, kind, record, ())
+        if state == PersonState.WITHDRAWN and purpose in DESTROYED_WITH:
+            await self._endings.end(person, purpose)
 
     async def decide(
         self, identifier: str, purpose: Purpose, *, given: bool, destroys: bool, make_record: MakeRecord
@@ -78,6 +98,8 @@ class PersonChanges:
         plain = orjson.dumps(make_record(stream.hex(), None))
         parts = [pack_change(StateChange(person, purpose, state)), seal_part(key.cipher, header, stream, plain)]
         changed = await self._change(person, purpose, state, stream, CONSENT_CHANGED, join_parts(parts), (person,))
+        if self._note is not None:
+            await self._note(StateChange(person, purpose, state))
         if given:
             await self._endings.renew(person, purpose, year)
         elif destroys:

@@ -21,6 +21,8 @@ from lrs.event_log import EventLog
 from lrs.garbage import spare_the_collector
 from lrs.guarded_log import GuardedLog
 from lrs.index_builder import IndexBuilder
+from lrs.journal import NAME as JOURNAL
+from lrs.journal import Journal
 from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider, OpenBaoKeys, Pkcs11Keys
 from lrs.key_vault import KeyVault
 from lrs.log_reader import LogReader, PostgresReader, SQLiteReader
@@ -107,6 +109,16 @@ def keys_folder(settings: Settings) -> Path:
 def key_rotation(settings: Settings, vault: KeyVault) -> Rotation:
     """Give what rotates the keys of a vault."""
     return Rotation(vault, Schedule(settings.epoch_days, settings.epochs_kept))
+
+
+def journal_path(settings: Settings) -> Path:
+    """Give where the journal of an embedded installation is."""
+    return settings.data / "journal" / JOURNAL
+
+
+def journal_of(settings: Settings, vault: KeyVault) -> Journal | None:
+    """Give the journal of what was ended; None in a cluster, where Kafka is it."""
+    return Journal(journal_path(settings), vault) if settings.mode is Mode.EMBEDDED else None
 
 
 def vault_store(settings: Settings) -> VaultStore:

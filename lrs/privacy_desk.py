@@ -15,7 +15,7 @@ from typing import Any
 from lrs.certificates import Certificate
 from lrs.erasure import Eraser, Pending
 from lrs.errors import Busy, GriffelError, NotFound
-from lrs.person_changes import PersonChanges
+from lrs.person_changes import DESTROYED_WITH, PersonChanges
 from lrs.rotation import Rotation
 from schemas.envelope import Purpose
 from schemas.errors import InvalidInput
@@ -171,8 +171,6 @@ class PrivacyDesk:
         return done._asdict()
 
 
-DESTROYED_WITH = frozenset({Purpose.SURVEY, Purpose.UPDATES, Purpose.RESEARCH})
-"""Purposes whose keys end when consent is withdrawn: nothing else stands on what they seal."""
 DECIDABLE = tuple(one for one in Purpose if one < Purpose.ACTIVITY and one not in (Purpose.SECURITY, Purpose.LEGAL))
 
 

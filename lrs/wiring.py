@@ -22,11 +22,12 @@ from lrs.http.app import Services
 from lrs.http.call import Limits
 from lrs.key_vault import KeyVault
 from lrs.person_changes import PersonChanges
-from lrs.places import blob_store, event_log, key_rotation, open_vault, open_views, relay_position
+from lrs.places import blob_store, event_log, journal_of, key_rotation, open_vault, open_views, relay_position
 from lrs.privacy_desk import PrivacyDesk
 from lrs.reading import StatementReader
 from lrs.receipts import Signer
 from lrs.recording import StatementRecorder
+from lrs.restore_gate import RestoreGate, end_again
 from lrs.tokens import TokenVerifier
 from lrs.view_process import ProcessPlace, ViewProcess
 
@@ -94,8 +95,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ):
                 certifier = Certifier(partial(signer.sign, CERTIFICATE_KIND), rotation.horizon)
                 copied = relay_position(settings) if settings.kafka else None
-                eraser = Eraser(log, vault, views.store, attachments, views.completions, certifier, copied=copied)
-                desk = PrivacyDesk(eraser, PersonChanges(log, vault), rotation)
+                journal = journal_of(settings, vault)
+                note = journal.note if journal is not None else None
+                eraser = Eraser(
+                    log, vault, views.store, attachments, views.completions, certifier, copied=copied, note=note
+                )
+                people = PersonChanges(log, vault, note=note)
+                if journal is not None:
+                    await end_again(log, vault)
+                    await RestoreGate(log, vault, journal, eraser, people).pass_through(await journal.open())
+                desk = PrivacyDesk(eraser, people, rotation)
                 stack.push_async_callback(desk.stop)
                 yield Services(
                     log=log,

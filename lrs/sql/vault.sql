@@ -96,10 +96,10 @@ UPDATE credential SET revoked_us = ? WHERE blind = ? AND revoked_us IS NULL
 UPDATE credential SET sealed = ? WHERE blind = ?
 
 -- name: journal
-SELECT entries, head FROM journal
+SELECT entries, head, copied FROM journal
 -- name: set_journal
-INSERT INTO journal (one, entries, head) VALUES (1, ?, ?)
-ON CONFLICT (one) DO UPDATE SET entries = excluded.entries, head = excluded.head
+INSERT INTO journal (one, entries, head, copied) VALUES (1, ?, ?, ?)
+ON CONFLICT (one) DO UPDATE SET entries = excluded.entries, head = excluded.head, copied = excluded.copied
 
 -- name: witness
 SELECT incarnation, position FROM witness

@@ -63,5 +63,6 @@ CREATE TABLE IF NOT EXISTS suppressed (
 CREATE TABLE IF NOT EXISTS journal (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     entries BIGINT NOT NULL,
-    head BYTEA NOT NULL
+    head BYTEA NOT NULL,
+    copied INTEGER NOT NULL
 );

@@ -57,5 +57,6 @@ CREATE TABLE IF NOT EXISTS suppressed (
 CREATE TABLE IF NOT EXISTS journal (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     entries INTEGER NOT NULL,
-    head BLOB NOT NULL
+    head BLOB NOT NULL,
+    copied INTEGER NOT NULL
 );

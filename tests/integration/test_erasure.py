@@ -414,3 +414,95 @@ def test_an_index_built_anew_equals_the_one_that_forgot(api: Api, fresh_lrs: Gri
     fresh_lrs.command("views", "rebuild", *place(fresh_lrs), "statement_index")
     assert dumped(fresh_lrs, "statement_index") == lived
     assert api.found(activity=gone.course) == [gone.shared]
+
+
+# -------------------------------------------------------------------------------------------------------------- backups
+
+
+def test_a_restored_backup_serves_only_without_those_erased_since(alone: Griffel, tmp_path: Path) -> None:
+    api = api_of(alone)
+    gone, restricted = Learner(api), agent()
+    api.store(statement(actor=restricted))
+    made = json.loads(alone.command("backup", *place(alone), "--to", str(tmp_path / "backup"), "--json").stdout)
+    assert made["log_position"] > 0
+    who = bytes(Databases(alone).log("SELECT record_key FROM events WHERE position = 1")[0][0])
+    mine = [(bound, part) for bound, part in sealed_parts(alone) if part.header.owner == who]
+    erase(alone, gone.agent)
+    alone.command("restrict", *place(alone), "--agent", json.dumps(restricted))
+    alone.stop()
+    said = alone.command("restore", *place(alone), "--from", str(tmp_path / "backup"))
+    assert "position" in said.stdout
+    assert any(opens(living_keys(alone), bound, part) for bound, part in mine), "the backup brings the keys back"
+    alone.start()
+    assert not [part for bound, part in mine if opens(living_keys(alone), bound, part)]
+    assert api.get(statementId=gone.own).status_code == 404
+    assert api.found(agent=restricted) == []
+    (stream,) = Databases(alone).log("SELECT originator_id FROM events WHERE topic = ?", "erasure_requested")[0]
+    certificate_of(alone, bytes(stream).hex())
+    assert api.call("GET", "activities/state", gone.state).status_code == 404
+    assert is_placeholder(api.fetch(gone.named)["context"]["instructor"])
+    must(403, api.post(statement(actor=gone.identity)))
+    api.store(statement(actor=gone.other))
+
+
+def test_a_vault_alone_from_a_backup_is_brought_up_by_the_log(fresh_lrs: Griffel, api: Api) -> None:
+    gone = Learner(api)
+    databases = Databases(fresh_lrs)
+    who = bytes(databases.log("SELECT record_key FROM events WHERE position = 1")[0][0])
+    keys = databases.vault("SELECT purpose, year, version, epoch, wrapped FROM key WHERE owner = ?", who)
+    mine = [(bound, part) for bound, part in sealed_parts(fresh_lrs) if part.header.owner == who]
+    erase(fresh_lrs, gone.agent)
+    fresh_lrs.stop()
+    databases.vault("DELETE FROM erased")
+    for purpose, year, version, epoch, wrapped in keys:
+        revived = "UPDATE key SET state = 1, epoch = ?, wrapped = ? "
+        which = "WHERE owner = ? AND purpose = ? AND year = ? AND version = ?"
+        databases.vault(revived + which, epoch, bytes(wrapped), who, purpose, year, version)
+    assert any(opens(living_keys(fresh_lrs), bound, part) for bound, part in mine)
+    fresh_lrs.start()
+    assert not [part for bound, part in mine if opens(living_keys(fresh_lrs), bound, part)]
+    assert api.get(statementId=gone.own).status_code == 404
+
+
+def test_without_the_newest_journal_nothing_is_served(alone: Griffel, tmp_path: Path) -> None:
+    api = api_of(alone)
+    first, second = Learner(api), Learner(api)
+    journal = alone.data_dir / "journal" / "journal.ndjson"
+    erase(alone, first.agent)
+    older = journal.read_bytes()
+    erase(alone, second.agent)
+    newest = journal.read_bytes()
+    alone.stop()
+    for wrong in (older, b"", None, newest.replace(b'"state":2', b'"state":0', 1)):
+        journal.unlink(missing_ok=True)
+        if wrong is not None:
+            journal.write_bytes(wrong)
+        refused = alone.command("serve", *place(alone), "--port", "0", check=False)
+        assert refused.returncode == 1
+        assert "journal" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    journal.write_bytes(newest + b'{"at":1,"who":"torn')
+    alone.start()
+    assert journal.read_bytes() == newest, "a line that was torn off was never begun"
+    alone.stop()
+    journal.unlink()
+    alone.command("restore", *place(alone), "--without-journal")
+    alone.start()
+    assert api.get(statementId=first.own).status_code == 404, "this vault had carried them out"
+
+
+def test_a_backup_is_whole_or_not_there(alone: Griffel, tmp_path: Path) -> None:
+    Learner(api_of(alone))
+    target = tmp_path / "backup"
+    alone.command("backup", *place(alone), "--to", str(target))
+    assert {path.name for path in target.iterdir()} == {"attachments", "log", "vault", "manifest.json"}
+    assert not list(tmp_path.glob(".*")), "nothing half done is left"
+    again = alone.command("backup", *place(alone), "--to", str(target), check=False)
+    assert again.returncode == 1
+    assert "not empty" in again.stderr
+    (target / "log" / "log.db").write_bytes(b"something else")
+    alone.stop()
+    refused = alone.command("restore", *place(alone), "--from", str(target), check=False)
+    assert refused.returncode == 1
+    assert "log.db" in refused.stderr
+    alone.start()
