@@ -112,7 +112,13 @@ async def serve(settings: Settings, tell: Callable[[str], None]) -> None:
 @asynccontextmanager
 async def _keeping(services: Services) -> AsyncIterator[None]:
     """Have done what nobody asks for: erasures that were left go on, keys are rotated when they are due."""
-    tasks = [asyncio.create_task(work) for work in (services.desk.keep_taking_up(), services.rotation.keep_rotating())]
+
+    async def take_up() -> None:
+        if services.guard is not None:
+            await services.guard.opened.wait()
+        await services.desk.keep_taking_up()
+
+    tasks = [asyncio.create_task(work) for work in (take_up(), services.rotation.keep_rotating())]
     try:
         yield
     finally:

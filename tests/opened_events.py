@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.conformance.builders import agent, group, new_id, reference, statemen
 from tests.conformance.client import Api, Json, must
 from tests.conformance.signing import Signer, signed_request
 
+BOUND_S = 60
 ADL = "http://adlnet.gov/expapi/"
 COURSE: Json = {
     "id": "https://school.example/courses/descriptions",
@@ -25,7 +27,7 @@ MODULE: Json = {
     "id": "https://school.example/courses/descriptions/module/1",
     "definition": {"type": f"{ADL}activities/module"},
 }
-RAW = frozenset({Part.WRAP, Part.SHARE, Part.VOIDING, Part.VOIDED, Part.SEQUENCED})
+RAW = frozenset({Part.WRAP, Part.SHARE, Part.VOIDING, Part.VOIDED, Part.SEQUENCED, Part.PERSON_STATE})
 """Parts whose content is bytes and not JSON."""
 
 
@@ -65,6 +67,30 @@ def conversation(server_url: str, key: str, secret: str) -> None:
         signed = statement(id=new_id(), context={"instructor": agent()})
         jws = Signer().jws(json.dumps(signed).encode())
         must(200, api.call("POST", "statements", **signed_request(signed, jws)))
+        decide(api, learner)
+
+
+def decide(api: Api, learner: Json) -> None:
+    """Have a learner decide this and that, and have somebody erased of whom there is nothing but a document."""
+    desk = f"{api.url.removesuffix('/xapi')}/privacy/"
+
+    def ask(path: str, **asked: Any) -> Json:
+        response = api.session.post(desk + path, json=asked, timeout=30)
+        assert response.ok, response.text
+        return response.json()
+
+    for restricted in (True, False):
+        ask("restrictions", agent=learner, restricted=restricted)
+    for given in (False, True):
+        ask("consents", agent=learner, purpose="survey", given=given)
+    gone = agent()
+    place = {"activityId": COURSE["id"], "agent": gone, "stateId": "bookmark"}
+    must(204, api.call("PUT", "activities/state", place, data=b"7"))
+    erasure = desk + "erasures/" + ask("erasures", agent=gone)["erasure"]
+    deadline = time.monotonic() + BOUND_S
+    while api.session.get(erasure, timeout=30).json()["state"] != "done":
+        assert time.monotonic() < deadline, "not erased in time"
+        time.sleep(0.1)
 
 
 async def opened_events(events: Iterable[Any], vault: KeyVault) -> list[Json]:

@@ -350,6 +350,8 @@ async def main():
         given["keys_dir"] = Path(os.environ["GRIFFEL_KEYS_DIR"])
     settings = Settings(mode=Mode(os.environ.get("GRIFFEL_MODE", "embedded")), data=Path(sys.argv[3]), **given)
     async with open_services(settings) as services:
+        if services.guard is not None:
+            await services.guard.opened.wait()
         eraser = services.desk.eraser
         def tell(reached):
             if reached == step:
