@@ -15,6 +15,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from lrs.changed import Changed
+from lrs.document_writing import DocumentRequest, DocumentsChanged, DocumentTables, write_documents
 from lrs.forgetting import ForgetRequest, Forgotten, SqlTables, forget
 from lrs.indexing import CHAIN_STATEMENTS_MAX, Indexed, IndexRequest, IndexTables, write_index
 from schemas.envelope import Part, clear_part, join_parts
@@ -72,13 +74,6 @@ class Appended(msgspec.Struct, array_like=True, frozen=True, tag="appended"):
     head_us: int
 
 
-class Changed(msgspec.Struct, array_like=True, frozen=True, tag="changed"):
-    """Nothing of the request was written: streams known already (by index), and the state of the people it names."""
-
-    known: tuple[int, ...]
-    states: tuple[PersonStateRow, ...]
-
-
 class KnownStatement(msgspec.Struct, frozen=True):
     """A statement's row as linking needs it."""
 
@@ -127,15 +122,11 @@ class LookedUp(NamedTuple):
     voidings: set[bytes]
 
 
-class LogTables(SqlTables, Protocol):
+class LogTables(SqlTables, DocumentTables, Protocol):
     """The log's tables inside a transaction that holds the log's lock."""
 
     def look_up(self, streams: Sequence[Stream], people: Sequence[bytes], statements: Sequence[bytes]) -> LookedUp:
         """Give all that deciding a group takes, in as few questions as the database allows."""
-        ...
-
-    def person_states(self, people: Sequence[bytes]) -> list[PersonStateRow]:
-        """Give the states of people, of those who have one."""
         ...
 
     def referrers(self, targets: Sequence[bytes]) -> list[Referrer]:
@@ -160,22 +151,6 @@ class LogTables(SqlTables, Protocol):
 
     def advance(self) -> int:
         """Move the head's stored to the clock's time, never back; give it."""
-        ...
-
-    def now_us(self) -> int:
-        """Give the clock's µs."""
-        ...
-
-    def revisions(self, document_keys: Sequence[bytes]) -> dict[bytes, int]:
-        """Give the revision of each document that is there."""
-        ...
-
-    def put_document(self, put: DocumentPut, now_us: int) -> None:
-        """Write a document, over what was there, with a revision that it never had (`next_revision`)."""
-        ...
-
-    def delete_documents(self, document_keys: Sequence[bytes]) -> None:
-        """Delete documents."""
         ...
 
     def index(self) -> IndexTables:
@@ -353,42 +328,6 @@ def _people_of(event: NewEvent) -> Iterable[bytes]:
     return event.people
 
 
-# ── documents ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class DocumentPut(msgspec.Struct, array_like=True, frozen=True):
-    """A document as it shall be. expected_revision 0: there must be none; people as in an event."""
-
-    document_key: bytes
-    scope: bytes
-    wide_scope: bytes | None
-    owner: bytes
-    expected_revision: int
-    sealed: bytes
-
-
-class DocumentDelete(msgspec.Struct, array_like=True, frozen=True):
-    """A document that shall go, if it is still the revision that was looked at."""
-
-    document_key: bytes
-    expected_revision: int
-
-
-class DocumentRequest(msgspec.Struct, array_like=True, frozen=True, tag="documents"):
-    """Documents that change together or not at all, about one person (or none)."""
-
-    puts: tuple[DocumentPut, ...] = ()
-    deletes: tuple[DocumentDelete, ...] = ()
-    person: bytes | None = None
-    seen: tuple[PersonStateRow, ...] = ()
-
-
-class DocumentsChanged(msgspec.Struct, array_like=True, frozen=True, tag="documented"):
-    """The documents are as asked; updated_us is when."""
-
-    updated_us: int
-
-
 class AdvanceRequest(msgspec.Struct, array_like=True, frozen=True, tag="advance"):
     """Move the watermark to now, so that a quiet log's Consistent-Through does not grow old."""
 
@@ -430,26 +369,3 @@ def write_group(tables: LogTables, requests: Sequence[Request]) -> list[Outcome]
         else:
             outcomes.append(write_index(tables.index(), request))
     return outcomes
-
-
-def write_documents(tables: LogTables, request: DocumentRequest) -> DocumentsChanged | Changed:
-    """Put and delete documents whose revisions are still those looked at; otherwise change nothing."""
-    states = tuple(sorted(tables.person_states([request.person]))) if request.person is not None else ()
-    looked_at: list[DocumentPut | DocumentDelete] = [*request.puts, *request.deletes]
-    current = tables.revisions([one.document_key for one in looked_at])
-    stale = tuple(
-        index for index, one in enumerate(looked_at) if current.get(one.document_key, 0) != one.expected_revision
-    )
-    if stale or states != request.seen:
-        return Changed(stale, states)
-    now_us = tables.now_us()
-    for put in request.puts:
-        tables.put_document(put, now_us)
-    if request.deletes:
-        tables.delete_documents([one.document_key for one in request.deletes])
-    return DocumentsChanged(now_us)
-
-
-def next_revision(put: DocumentPut, now_us: int) -> int:
-    """Give a document's new revision: later than before, also than one that was deleted meanwhile."""
-    return max(now_us, put.expected_revision + 1)

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consumers.completion_stream import Change, Registration, StreamHead
 from consumers.feed import FeedEvent
-from lrs.appending import Appended, AppendRequest, Changed, NewEvent
+from lrs.appending import Appended, AppendRequest, NewEvent
+from lrs.changed import Changed
 from lrs.errors import Busy, Damaged
 from lrs.event_log import Event, EventLog
 from lrs.hiding import hidden_among

@@ -16,13 +16,8 @@ from typing import Any
 import orjson
 
 from lrs.activities import NO_YEAR, owner_identifier
-from lrs.appending import (
-    Changed,
-    DocumentDelete,
-    DocumentPut,
-    DocumentRequest,
-    DocumentsChanged,
-)
+from lrs.changed import Changed
+from lrs.document_writing import DocumentDelete, DocumentPut, DocumentRequest, DocumentsChanged
 from lrs.errors import Busy, Conflict, LearnerErased, PreconditionFailed, PurposeWithdrawn
 from lrs.event_log import EventLog
 from lrs.key_vault import KeyVault

@@ -24,9 +24,10 @@ from typing import NamedTuple
 
 import orjson
 
-from lrs.appending import Appended, AppendRequest, Changed, NewEvent
+from lrs.appending import Appended, AppendRequest, NewEvent
 from lrs.attachments import Attachments
 from lrs.certificates import Certificate, Certifier, Found
+from lrs.changed import Changed
 from lrs.completions import Completions
 from lrs.endings import Endings, counted
 from lrs.errors import Busy, Damaged, NotFound

@@ -14,18 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
-from lrs.appending import (
-    Advanced,
-    AdvanceRequest,
-    Appended,
-    AppendRequest,
-    Changed,
-    DocumentRequest,
-    DocumentsChanged,
-    Failed,
-    Outcome,
-    Request,
-)
+from lrs.appending import Advanced, AdvanceRequest, Appended, AppendRequest, Failed, Outcome, Request
+from lrs.changed import Changed
+from lrs.document_writing import DocumentRequest, DocumentsChanged
 from lrs.errors import Busy, WriterGone
 from lrs.forgetting import ForgetRequest, Forgotten
 from lrs.full_disk import disk_full

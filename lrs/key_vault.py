@@ -122,7 +122,8 @@ class KeyVault:
             with store.transaction():
                 store.run_many("insert_secret", rows)
         plain = {
-            name: bytes(self._unwrap(b"secret " + name.encode(), wrapped)) for name, _, wrapped in store.rows("secrets")
+            name: bytes(self.unwrapped(b"secret " + name.encode(), wrapped))
+            for name, _, wrapped in store.rows("secrets")
         }
         self.blinding = Blinding(plain["id_pepper"], plain["identifier_pepper"])
         self.secrets = Secrets(
@@ -148,7 +149,7 @@ class KeyVault:
         self._store.share_epoch()
         self._load_epoch()
         rows = {name: wrapped for name, _, wrapped in self._store.rows("secrets")}
-        self.blinding.renew(bytes(self._unwrap(b"secret identifier_pepper", rows["identifier_pepper"])))
+        self.blinding.renew(bytes(self.unwrapped(b"secret identifier_pepper", rows["identifier_pepper"])))
 
     def _look_for_epoch(self, newest: int) -> None:
         if newest != self._epoch:
@@ -206,7 +207,7 @@ class KeyVault:
     def unwrapped_identifiers(self, owner: bytes) -> list[str]:
         """Give what `identifiers_of` gives, to whoever works in the vault's thread."""
         rows = self._store.rows("identifiers_of", owner)
-        return [self._unwrap(b"identifier " + owner, wrapped).decode() for _, wrapped in rows]
+        return [self.unwrapped(b"identifier " + owner, wrapped).decode() for _, wrapped in rows]
 
     def _find(self, identifiers: Sequence[str]) -> dict[str, bytes]:
         """Find owners, in the epoch that is."""
@@ -246,7 +247,7 @@ class KeyVault:
             found = self._look_up(identifiers)
             now_us = int(self._clock() * 1_000_000)
             lost = [one for one in identifiers if one not in found]
-            found |= dict.fromkeys(suppressed_among(self._store, lost, now_us, self._unwrap), NOBODY)
+            found |= dict.fromkeys(suppressed_among(self._store, lost, now_us, self.unwrapped), NOBODY)
             links: list[tuple[bytes, bytes, int, bytes]] = []
             fresh: dict[str, bytes] = {}
             for identifier in identifiers:
@@ -376,7 +377,8 @@ class KeyVault:
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._epoch_cipher.encrypt(nonce, plain, binding)
 
-    def _unwrap(self, binding: bytes, wrapped: bytes) -> bytearray:
+    def unwrapped(self, binding: bytes, wrapped: bytes) -> bytearray:
+        """Undo `wrap_text` into bytes that the caller wipes. Raises Damaged."""
         assert self._epoch_cipher is not None
         wrapped = bytes(wrapped)
         plain = bytearray(max(0, len(wrapped) - NONCE_BYTES - TAG_BYTES))
@@ -392,7 +394,7 @@ class KeyVault:
             return None
         if wrapped is None:
             raise Damaged("a key's bytes are missing from the vault although it was never destroyed")
-        plain = self._unwrap(key_binding(key), wrapped)
+        plain = self.unwrapped(key_binding(key), wrapped)
         cipher = AESGCM(plain)
         wipe(plain)
         return cipher
@@ -442,11 +444,7 @@ class KeyVault:
 
     def unwrap_text(self, binding: bytes, wrapped: bytes) -> bytes:
         """Undo `wrap_text`. Raises Damaged."""
-        return bytes(self._unwrap(binding, wrapped))
-
-    def unwrapped(self, binding: bytes, wrapped: bytes) -> bytearray:
-        """Undo `wrap_text` into bytes that the caller wipes. Raises Damaged."""
-        return self._unwrap(binding, wrapped)
+        return bytes(self.unwrapped(binding, wrapped))
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

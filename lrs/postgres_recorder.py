@@ -21,19 +21,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL
 
-from lrs.appending import (
-    DocumentPut,
-    KnownStatement,
-    LookedUp,
-    Outcome,
-    Referrer,
-    Request,
-    Rows,
-    Stream,
-    TermRow,
-    next_revision,
-    write_group,
-)
+from lrs.appending import KnownStatement, LookedUp, Outcome, Referrer, Request, Rows, Stream, TermRow, write_group
+from lrs.document_writing import DocumentPut, next_revision
 from lrs.postgres_index import PostgresIndex
 from lrs.settling import SETTLE_STATEMENTS_MAX, settle
 from lrs.sql import script, split_script

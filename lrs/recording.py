@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from lrs.activities import ActivityCatalogue
-from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent
+from lrs.appending import Appended, AppendRequest, IndexEntry, NewEvent
+from lrs.changed import Changed
 from lrs.errors import Busy, Conflict, LearnerErased, PurposeWithdrawn, Refused
 from lrs.event_log import EventLog
 from lrs.key_vault import KeyVault

@@ -22,19 +22,8 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
-from lrs.appending import (
-    DocumentPut,
-    KnownStatement,
-    LookedUp,
-    Outcome,
-    Referrer,
-    Request,
-    Rows,
-    Stream,
-    TermRow,
-    next_revision,
-    write_group,
-)
+from lrs.appending import KnownStatement, LookedUp, Outcome, Referrer, Request, Rows, Stream, TermRow, write_group
+from lrs.document_writing import DocumentPut, next_revision
 from lrs.settling import SETTLE_STATEMENTS_MAX, settle
 from lrs.sql import script, split_script
 from lrs.sqlite_index import SQLiteIndex

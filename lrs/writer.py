@@ -24,13 +24,7 @@ from typing import Protocol
 
 import msgspec
 
-from lrs.appending import (
-    Appended,
-    AppendRequest,
-    Failed,
-    Outcome,
-    Request,
-)
+from lrs.appending import Appended, AppendRequest, Failed, Outcome, Request
 from lrs.forgetting import ForgetRequest
 from lrs.full_disk import is_full
 from lrs.garbage import spare_the_collector

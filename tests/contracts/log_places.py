@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from lrs import postgres_recorder, sqlite_recorder
-from lrs.appending import Appended, AppendRequest, Changed, IndexEntry, NewEvent, Outcome, Request
+from lrs.appending import Appended, AppendRequest, IndexEntry, NewEvent, Outcome, Request
+from lrs.changed import Changed
 from lrs.event_log import EventLog
 from lrs.log_reader import LogReader, PostgresReader, SQLiteReader, StatementQuery
 from schemas.envelope import Part, clear_part, join_parts

@@ -17,7 +17,9 @@ import pytest
 
 from consumers.feed import EventFeed, FeedEvent
 from lrs import event_log, writer_process
-from lrs.appending import AppendRequest, Changed, DocumentPut, DocumentRequest, DocumentsChanged
+from lrs.appending import AppendRequest
+from lrs.changed import Changed
+from lrs.document_writing import DocumentPut, DocumentRequest, DocumentsChanged
 from lrs.errors import Busy, QueueFull, WriterGone
 from lrs.event_log import Event, EventLog
 from lrs.log_reader import PostgresReader, StatementQuery

@@ -16,18 +16,9 @@ from eventsourcing.tests import persistence as library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrs.appending import (
-    CHAIN_STATEMENTS_MAX,
-    Advanced,
-    AdvanceRequest,
-    AppendRequest,
-    Changed,
-    DocumentDelete,
-    DocumentPut,
-    DocumentRequest,
-    DocumentsChanged,
-    NewEvent,
-)
+from lrs.appending import CHAIN_STATEMENTS_MAX, Advanced, AdvanceRequest, AppendRequest, NewEvent
+from lrs.changed import Changed
+from lrs.document_writing import DocumentDelete, DocumentPut, DocumentRequest, DocumentsChanged
 from lrs.log_reader import LogReader
 from schemas.envelope import split_parts
 from schemas.events import STATEMENT_RECORDED, STATEMENT_VOIDED
