@@ -82,12 +82,13 @@ def _jwk(key: Ed25519PublicKey) -> Json:
 
 
 def _read_key(jwk: Json) -> Ed25519PublicKey:
+    rule = "the public key must be a JWK with kty OKP, crv Ed25519 and x"
+    if (jwk.get("kty"), jwk.get("crv")) != ("OKP", "Ed25519") or type(jwk.get("x")) is not str:
+        raise InvalidInput(rule)
     try:
-        if (jwk["kty"], jwk["crv"]) != ("OKP", "Ed25519"):
-            raise ValueError
         return Ed25519PublicKey.from_public_bytes(_decode(jwk["x"].encode("ascii")))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InvalidInput("the public key must be a JWK with kty OKP, crv Ed25519 and x") from error
+    except ValueError as error:
+        raise InvalidInput(rule) from error
 
 
 def _encode(plain: bytes) -> bytes:

@@ -27,11 +27,14 @@ from lrs.http.gate import gate
 from lrs.http.health import check_health, setup_health, waiting_consumers
 from lrs.http.metrics import Readers, setup_metrics
 from lrs.http.pages import PageState, setup_pages
+from lrs.http.privacy_policy import setup_privacy_policy
 from lrs.http.protocol import Runner
 from lrs.http.routes import xapi_routes
 from lrs.http.streams import setup_streams
 from lrs.metrics import Metrics
 from lrs.places import relay_position
+from lrs.policy import load_policy
+from lrs.purposes import load_purposes
 from lrs.view_process import ViewProcess, ViewsStatus
 from lrs.wiring import open_services, view_process
 
@@ -59,6 +62,7 @@ def application(
     setup_metrics(app, services, metrics, Readers(settings.metrics), view_status, relay_position(settings))
     setup_streams(app, services)
     setup_courses(app, services, services.views.courses)
+    setup_privacy_policy(app, load_policy(settings.policy), load_purposes(settings.purposes))
 
     def public_url(request: web.Request) -> str:
         return settings.public_url.rstrip("/") or f"{request.scheme}://{request.host}"

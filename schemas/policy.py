@@ -60,7 +60,7 @@ class PolicyText:
 class PolicyVersion:
     """One version of the policy.
 
-    id: of the policy, the same for all its versions. published_at and effective_from: in UTC. material: whether it
+    id: of the policy, the same for all its versions. published_at and effective_from: in the zone of its file. material: whether it
     changes what learners may expect; such a version is effective no sooner than `notice_period` after it was published.
     supersedes: the version before, None for the first.
     """
@@ -146,13 +146,23 @@ def read_version(document: Json, contents: Mapping[str, bytes]) -> PolicyVersion
             address=controller.get("address"),
         ),
         texts=tuple(texts),
-        published_at=parse_timestamp(document["published_at"], "2.0.0"),
-        effective_from=parse_timestamp(document["effective_from"], "2.0.0"),
+        published_at=_moment(document["published_at"]),
+        effective_from=_moment(document["effective_from"]),
         notice_period=document["notice_period"],
         material=document["material"],
         supersedes=document.get("supersedes"),
         source=document.get("source"),
     )
+
+
+def _moment(text: str) -> datetime:
+    """Read a checked timestamp, and keep the zone that it is written in: its date is the one that people read."""
+    instant = parse_timestamp(text, "2.0.0")
+    try:
+        return instant.astimezone(datetime.fromisoformat(text.upper()).tzinfo)
+    except ValueError:
+        # A leap second; the library knows none.
+        return instant
 
 
 # ── rules ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
