@@ -60,9 +60,9 @@ class PolicyText:
 class PolicyVersion:
     """One version of the policy.
 
-    id: of the policy, the same for all its versions. published_at and effective_from: in the zone of its file. material: whether it
-    changes what learners may expect; such a version is effective no sooner than `notice_period` after it was published.
-    supersedes: the version before, None for the first.
+    id: of the policy, the same for all its versions. published_at and effective_from: in the zone of its file.
+    material: whether it changes what learners may expect; such a version is effective no sooner than `notice_period`
+    after it was published. supersedes: the version before, None for the first.
     """
 
     id: str
