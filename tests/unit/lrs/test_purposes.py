@@ -137,7 +137,7 @@ def put(purpose: str, **values: Any) -> Callable[[Json, dict[str, Json]], object
 
 
 WRONG = {
-    "a purpose of one's own": (put("research", id="marketing"), "place 7, at /id", "The register is closed"),
+    "a purpose of one's own": (put("research", id="marketing"), "purpose marketing, at /id", "The register is closed"),
     "twice": (put("research", id="updates"), "purpose updates, at /id", "leave one of the two out"),
     "left out": (lambda d, one: d["purposes"].remove(one["survey"]), "at /purposes", "`survey` must be in"),
     "no Dutch name": (put("survey", names={"en": "x"}), "purpose survey, at /names", "`nl` is required"),

@@ -46,9 +46,10 @@ def test_what_the_calendar_cannot_name_is_forever() -> None:
     assert Period(0, 99_999).after(datetime(9999, 1, 1, tzinfo=UTC)) == FOREVER
 
 
-@given(
-    st.integers(0, 12_000), st.integers(0, 99_999), st.datetimes(timezones=st.just(UTC), max_value=datetime(2500, 1, 1))
-)
+LATEST = datetime.fromisoformat("2500-01-01")
+
+
+@given(st.integers(0, 12_000), st.integers(0, 99_999), st.datetimes(timezones=st.just(UTC), max_value=LATEST))
 def test_a_period_never_ends_before_it_begins_and_a_longer_one_not_before_a_shorter(
     months: int, days: int, moment: datetime
 ) -> None:
