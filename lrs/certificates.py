@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-CERTIFICATE_KIND = "erasure-certificate"
 RULES = 1
 """Moves when a certificate would promise something else."""
 REMAINS = (

@@ -20,6 +20,7 @@ from lrs.key_vault import KeyVault
 from lrs.log_guard import LogGuard
 from lrs.log_place import LogPlace
 from lrs.places import cluster_log, log_reader, open_vault, open_views, relay_position
+from lrs.purposes import load_purposes
 from lrs.relay import Relay
 from lrs.relay_store import RelayStore
 from lrs.restore_gate import end_again
@@ -47,7 +48,7 @@ async def guarding(settings: Settings, log: GuardedLog, vault: KeyVault, *, rest
     restore = None
     if access is not None and restores:
         restore = KafkaRestore(settings.database_url, access, LogRestorer(log, vault)).run
-    settle = partial(end_again, log, vault)
+    settle = partial(end_again, log, vault, load_purposes(settings.purposes).destroyed_with())
     guard = LogGuard(log, LogPlace(settings.database_url), Witness(vault), access, restore, settle)
     await guard.start()
     try:

@@ -147,6 +147,10 @@ class Settings:
         "off: nobody.",
         choices=("local", "open", "off"),
     )
+    purposes: Path | None = _setting(None, "The register of purposes, a JSON file. Default: the one that is shipped.")
+    policy: Path | None = _setting(
+        None, "Folder with the versions of the privacy policy. Default: the one that is shipped, an example."
+    )
     log_level: str = _setting("info", "How much is logged.", choices=("error", "warning", "info", "debug"))
 
     def checked(self, *asked: str) -> Settings:

@@ -8,7 +8,9 @@ the register says so; others go on. Consent that is given again begins with new 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Collection
+from typing import NamedTuple
 
 import orjson
 
@@ -17,20 +19,25 @@ from lrs.endings import Endings
 from lrs.errors import Busy, LearnerErased, NotFound
 from lrs.event_log import EventLog
 from lrs.key_vault import KeyVault
-from lrs.sealing import SCHEMA, seal_part
-from schemas.envelope import NOBODY, Algorithm, Header, Part, Purpose, join_parts
+from lrs.sealing import SCHEMA, key_of, open_part, seal_part
+from schemas.envelope import NOBODY, Algorithm, Header, Part, Purpose, join_parts, split_parts
 from schemas.events import CONSENT_CHANGED, RESTRICTION_CHANGED
 from schemas.people import Json
 from schemas.person_states import ALL_PURPOSES, GONE, PersonState, StateChange, pack_change
 
 LOOKS_MAX = 10
-DESTROYED_WITH = frozenset({Purpose.SURVEY, Purpose.UPDATES, Purpose.RESEARCH})
-"""Purposes whose keys end when consent is withdrawn: nothing else stands on what they seal."""
 
 Note = Callable[[StateChange], Awaitable[None]]
 """Keeps a change where no backup takes it back."""
 MakeRecord = Callable[[str, Json | None], Json]
 """Gives the record of a decision, of its id and the record before it."""
+
+
+class Decision(NamedTuple):
+    """What became of a decision: whether anything is true now that was not, and its record."""
+
+    changed: bool
+    record: Json
 
 
 class PersonChanges:
@@ -41,11 +48,13 @@ class PersonChanges:
         events: EventLog,
         vault: KeyVault,
         *,
+        destroyed_with: Collection[int] = (),
         note: Note | None = None,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
-        """Take where a change is noted that must outlive backups, as note."""
+        """Take the purposes whose keys end with them; and, as note, where a change is kept that outlives backups."""
         self._note = note
+        self._destroyed_with = frozenset(destroyed_with)
         self._log = events
         self._vault = vault
         self._endings = Endings(vault)
@@ -61,7 +70,7 @@ class PersonChanges:
             raise NotFound("nobody is known by this identifier")
         state = PersonState.RESTRICTED if restricted else PersonState.ACTIVE
         stream = self._vault.blinding.id("restriction", person)
-        record = join_parts([pack_change(StateChange(person, ALL_PURPOSES, state))])
+        record = _bare(StateChange(person, ALL_PURPOSES, state))
         changed = await self._change(person, ALL_PURPOSES, state, stream, RESTRICTION_CHANGED, record, ())
         if self._note is not None:
             await self._note(StateChange(person, ALL_PURPOSES, state))
@@ -72,18 +81,16 @@ class PersonChanges:
         kind, name = (RESTRICTION_CHANGED, "restriction") if purpose == ALL_PURPOSES else (CONSENT_CHANGED, "consent")
         values: tuple[str | bytes, ...] = (person,) if purpose == ALL_PURPOSES else (person, str(purpose))
         stream = self._vault.blinding.id(name, *values)
-        record = join_parts([pack_change(StateChange(person, purpose, state))])
+        record = _bare(StateChange(person, purpose, state))
         await self._change(person, purpose, state, stream, kind, record, ())
-        if state == PersonState.WITHDRAWN and purpose in DESTROYED_WITH:
+        if state == PersonState.WITHDRAWN and purpose in self._destroyed_with:
             await self._endings.end(person, purpose)
 
-    async def decide(
-        self, identifier: str, purpose: Purpose, *, given: bool, destroys: bool, make_record: MakeRecord
-    ) -> bool:
-        """Record that a learner gave or withdrew consent for a purpose; say whether that changed anything.
+    async def decide(self, identifier: str, purpose: Purpose, *, given: bool, make_record: MakeRecord) -> Decision:
+        """Record that a learner gave or withdrew consent for a purpose.
 
-        Somebody unknown becomes known by it. destroys: withdrawing ends their keys for the purpose; Busy then means
-        that it is recorded and the keys are still there: repeat it. Raises LearnerErased.
+        Somebody unknown becomes known by it. Busy may mean that it is recorded and keys that end with it are still
+        there: repeat it. Raises LearnerErased, and what make_record raises; then nothing was changed.
         """
         year = self._now().year
         person = (await self._vault.pseudonyms([identifier], year, Purpose.LEGAL))[identifier]
@@ -95,16 +102,31 @@ class PersonChanges:
         stream = self._vault.blinding.id("consent", person, str(int(purpose)))
         state = PersonState.ACTIVE if given else PersonState.WITHDRAWN
         header = Header(Algorithm.AES_256_GCM, Purpose.LEGAL, year, Part.CONSENT, person, key.version, SCHEMA)
-        plain = orjson.dumps(make_record(stream.hex(), None))
-        parts = [pack_change(StateChange(person, purpose, state)), seal_part(key.cipher, header, stream, plain)]
-        changed = await self._change(person, purpose, state, stream, CONSENT_CHANGED, join_parts(parts), (person,))
+        cipher, told = key.cipher, Json()
+
+        async def record(before: bytes | None) -> bytes:
+            told.clear()
+            told.update(make_record(str(uuid.UUID(bytes=stream)), await self._opened(stream, before)))
+            sealed = seal_part(cipher, header, stream, orjson.dumps(told))
+            return join_parts([pack_change(StateChange(person, purpose, state)), sealed])
+
+        changed = await self._change(person, purpose, state, stream, CONSENT_CHANGED, record, (person,))
         if self._note is not None:
             await self._note(StateChange(person, purpose, state))
         if given:
             await self._endings.renew(person, purpose, year)
-        elif destroys:
+        elif purpose in self._destroyed_with:
             await self._endings.end(person, purpose)
-        return changed
+        return Decision(changed, told)
+
+    async def _opened(self, stream: bytes, state: bytes | None) -> Json | None:
+        """Give the record that an event holds; None where there is none any more."""
+        for part in split_parts(state or b"", frozenset({Part.CONSENT})):
+            cipher = (await self._vault.for_opening([key_of(part)]))[key_of(part)]
+            if cipher is not None:
+                record: Json = orjson.loads(open_part(cipher, part, stream))
+                return record
+        return None
 
     async def _change(
         self,
@@ -113,7 +135,7 @@ class PersonChanges:
         state: PersonState,
         stream: bytes,
         kind: str,
-        record: bytes,
+        record: Callable[[bytes | None], Awaitable[bytes]],
         people: tuple[bytes, ...],
     ) -> bool:
         for _ in range(LOOKS_MAX):
@@ -124,9 +146,19 @@ class PersonChanges:
             # Consent that is given a second time is recorded again: the policy may be another one.
             if known.get(purpose, PersonState.ACTIVE) == state and kind == RESTRICTION_CHANGED:
                 return False
-            version = await self._log.stream_newest(stream) + 1
-            event = NewEvent(stream, version, kind, person, record, people)
+            version, before = (await self._log.newest_of_streams([stream])).get(stream, (0, None))
+            event = NewEvent(stream, version + 1, kind, person, await record(before), people)
             outcome = await self._log.append(AppendRequest((event,), states))
             if isinstance(outcome, Appended):
                 return known.get(purpose, PersonState.ACTIVE) != state
         raise Busy("others keep changing what is true of this person; nothing was done, try again")
+
+
+def _bare(change: StateChange) -> Callable[[bytes | None], Awaitable[bytes]]:
+    """Give the record of a change that says no more than what is true."""
+
+    async def record(before: bytes | None) -> bytes:
+        del before
+        return join_parts([pack_change(change)])
+
+    return record

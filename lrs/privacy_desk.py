@@ -7,7 +7,9 @@ on by itself, here or in the next process, whoever waits for it.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +17,15 @@ from typing import Any
 from lrs.certificates import Certificate
 from lrs.erasure import Eraser, Pending
 from lrs.errors import Busy, GriffelError, NotFound
-from lrs.person_changes import DESTROYED_WITH, PersonChanges
+from lrs.person_changes import PersonChanges
+from lrs.policy import Policy
+from lrs.purposes import Register
+from lrs.receipts import CONSENT_RECEIPT
 from lrs.rotation import Rotation
-from schemas.envelope import Purpose
+from schemas.consent import INDICATED_BY, consent_record
 from schemas.errors import InvalidInput
 from schemas.people import identifier_of
+from schemas.purposes import PurposeEntry
 from schemas.statement import check_agent
 
 Json = dict[str, Any]
@@ -48,7 +54,21 @@ class _Work:
 class PrivacyDesk:
     """Takes requests about people and carries them out."""
 
-    def __init__(self, eraser: Eraser, people: PersonChanges, rotation: Rotation) -> None:
+    def __init__(
+        self,
+        eraser: Eraser,
+        people: PersonChanges,
+        rotation: Rotation,
+        policy: Policy,
+        register: Register,
+        sign: Callable[[Json, str], str],
+        *,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self._policy = policy
+        self._register = register
+        self._sign = sign
+        self._now = now
         self.eraser = eraser
         self._people = people
         self._rotation = rotation
@@ -146,17 +166,51 @@ class PrivacyDesk:
     # ── decisions ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def consent(self, asked: Json) -> Json:
-        """Record consent: {"agent", "purpose", "given"}. Raises InvalidInput, LearnerErased, Busy."""
-        purpose = purpose_in(asked)
-        given = _flag(asked, "given")
+        """Record consent: {"agent", "purpose", "given", "language"?, "by_learner"?}; give its record and receipt.
 
-        def record(stream: str, before: Json | None) -> Json:
-            return {"record_id": stream, "purpose": purpose.name.lower(), "given": given, "previous": before}
+        language: of the policy's text that was shown. by_learner: the learner said so to this system, and not to
+        somebody who passes it on. Raises InvalidInput, LearnerErased, Busy.
+        """
+        identifier, given = identifier_in(asked), _flag(asked, "given")
+        entry = self._purpose(asked)
+        assert entry.key_class is not None
+        now = self._now()
+        policy = self._policy.policy_at(now)
+        language = asked.get("language", policy.languages[0])
+        by_learner = asked.get("by_learner", False)
 
-        changed = await self._people.decide(
-            identifier_in(asked), purpose, given=given, destroys=purpose in DESTROYED_WITH, make_record=record
-        )
-        return {"purpose": purpose.name.lower(), "given": given, "changed": changed}
+        def record(record_id: str, before: Json | None) -> Json:
+            return consent_record(
+                entry,
+                policy,
+                language,
+                given=given,
+                at=now,
+                record_id=record_id,
+                event_id=str(uuid.uuid4()),
+                method={"ui": "privacy-desk"},
+                withdrawal_method=WITHDRAWAL_METHOD,
+                indicated_by=INDICATED_BY[not by_learner],
+                previous=before,
+            )
+
+        done = await self._people.decide(identifier, entry.key_class, given=given, make_record=record)
+        receipt = self._sign(done.record, CONSENT_RECEIPT)
+        return {
+            "purpose": entry.id,
+            "given": given,
+            "changed": done.changed,
+            "record": done.record,
+            "receipt": receipt,
+        }
+
+    def _purpose(self, asked: Json) -> PurposeEntry:
+        """Give the purpose that a request names. Raises InvalidInput, and names those that can be decided."""
+        entries = {one.id: one for one in self._register if one.on_withdrawal is not None and one.key_class is not None}
+        purpose = asked.get("purpose")
+        if not isinstance(purpose, str) or purpose not in entries:
+            raise InvalidInput(f"the purpose is one of: {', '.join(entries)}", "/purpose")
+        return entries[purpose]
 
     async def restrict(self, asked: Json) -> Json:
         """Hide a learner from everybody else, or show them again: {"agent", "restricted"}. Raises as `consent`."""
@@ -171,7 +225,8 @@ class PrivacyDesk:
         return done._asdict()
 
 
-DECIDABLE = tuple(one for one in Purpose if one < Purpose.ACTIVITY and one not in (Purpose.SECURITY, Purpose.LEGAL))
+WITHDRAWAL_METHOD = "/privacy/consents"
+"""Where consent is withdrawn, as records say it."""
 
 
 def identifier_in(asked: Json) -> str:
@@ -184,15 +239,6 @@ def identifier_in(asked: Json) -> str:
     if identifier is None:
         raise InvalidInput("this agent has no identifier", "/agent")
     return identifier
-
-
-def purpose_in(asked: Json) -> Purpose:
-    """Give the purpose that a request names. Raises InvalidInput."""
-    names = {one.name.lower(): one for one in DECIDABLE}
-    purpose = asked.get("purpose")
-    if not isinstance(purpose, str) or purpose not in names:
-        raise InvalidInput(f"the purpose is one of: {', '.join(names)}", "/purpose")
-    return names[purpose]
 
 
 def _flag(asked: Json, name: str) -> bool:

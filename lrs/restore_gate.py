@@ -8,25 +8,35 @@ Usually nothing is to be done, and that takes two questions.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from lrs.endings import Endings
 from lrs.erasure import Eraser
 from lrs.event_log import EventLog
 from lrs.journal import Entry, Journal
 from lrs.key_vault import KeyVault
+from lrs.keys import KeyState
 from lrs.person_changes import PersonChanges
 from schemas.person_states import ALL_PURPOSES, GONE, PersonState
 
 log = logging.getLogger("griffel.erasure")
 
 
-async def end_again(events: EventLog, vault: KeyVault) -> int:
-    """Destroy what a vault has of those who, by the log, were erased; give how many people that was. Raises Busy."""
+async def end_again(events: EventLog, vault: KeyVault, destroyed_with: Collection[int] = ()) -> int:
+    """Destroy what a vault has of those who, by the log, were erased; give how many people that was.
+
+    So are keys for purposes that were withdrawn, of those that keys end with. Raises Busy.
+    """
     endings = Endings(vault)
     erased = [person for person, _, _ in await events.people_who_are(PersonState.ERASED)]
     living = await endings.living(erased)
     for person in sorted(living):
         await endings.erase(person)
+    for person, purpose, _ in await events.people_who_are(PersonState.WITHDRAWN):
+        if purpose in destroyed_with and any(
+            key.purpose == purpose and key.state == KeyState.ACTIVE for key in await endings.keys_of(person)
+        ):
+            await endings.end(person, purpose)
     if living:
         log.warning("%d people were erased after this vault was copied; they were erased from it again", len(living))
     return len(living)

@@ -29,6 +29,7 @@ from lrs.http.health import check_health, setup_health, waiting_consumers
 from lrs.http.metrics import Readers, setup_metrics
 from lrs.http.pages import PageState, setup_pages
 from lrs.http.privacy import setup_privacy
+from lrs.http.privacy_policy import setup_privacy_policy
 from lrs.http.protocol import Runner
 from lrs.http.routes import xapi_routes
 from lrs.http.streams import setup_streams
@@ -66,6 +67,7 @@ def application(
     setup_streams(app, services)
     setup_privacy(app, services)
     setup_courses(app, services, services.views.courses)
+    setup_privacy_policy(app, services.policy, services.purposes)
 
     def public_url(request: web.Request) -> str:
         return settings.public_url.rstrip("/") or f"{request.scheme}://{request.host}"

@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lrs import receipts
 from lrs.activities import ActivityCatalogue
 from lrs.attachments import Attachments
-from lrs.certificates import CERTIFICATE_KIND, Certifier
+from lrs.certificates import Certifier
 from lrs.config import Mode, Settings
 from lrs.consistency import check_vault_fits
 from lrs.credentials import Credentials
@@ -23,9 +24,11 @@ from lrs.http.call import Limits
 from lrs.key_vault import KeyVault
 from lrs.person_changes import PersonChanges
 from lrs.places import blob_store, event_log, journal_of, key_rotation, open_vault, open_views, relay_position
+from lrs.policy import load_policy
 from lrs.privacy_desk import PrivacyDesk
+from lrs.purposes import load_purposes
 from lrs.reading import StatementReader
-from lrs.receipts import Signer
+from lrs.receipts import ERASURE_CERTIFICATE
 from lrs.recording import StatementRecorder
 from lrs.restore_gate import RestoreGate, end_again
 from lrs.tokens import TokenVerifier
@@ -78,7 +81,8 @@ async def sweeping(attachments: Attachments, log: EventLog, guard: LogGuard | No
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open everything a server is made of; close it in the opposite order."""
     async with open_vault(settings) as vault:
-        signer = Signer(vault.secrets.signing_key)
+        sign = partial(receipts.sign, vault.secrets.signing_key)
+        policy, register = load_policy(settings.policy), load_purposes(settings.purposes)
         rotation = key_rotation(settings, vault)
         log = event_log(settings)
         await log.start()
@@ -93,25 +97,27 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 open_views(settings, vault, log) as views,
                 AsyncExitStack() as stack,
             ):
-                certifier = Certifier(partial(signer.sign, CERTIFICATE_KIND), rotation.horizon)
+                certifier = Certifier(lambda content: sign(content, ERASURE_CERTIFICATE), rotation.horizon)
                 copied = relay_position(settings) if settings.kafka else None
                 journal = journal_of(settings, vault)
                 note = journal.note if journal is not None else None
                 eraser = Eraser(
                     log, vault, views.store, attachments, views.completions, certifier, copied=copied, note=note
                 )
-                people = PersonChanges(log, vault, note=note)
+                destroyed_with = register.destroyed_with()
+                people = PersonChanges(log, vault, destroyed_with=destroyed_with, note=note)
                 if journal is not None:
-                    await end_again(log, vault)
+                    await end_again(log, vault, destroyed_with)
                     await RestoreGate(log, vault, journal, eraser, people).pass_through(await journal.open())
-                desk = PrivacyDesk(eraser, people, rotation)
+                desk = PrivacyDesk(eraser, people, rotation, policy, register, sign)
                 stack.push_async_callback(desk.stop)
                 yield Services(
                     log=log,
                     vault=vault,
                     desk=desk,
                     rotation=rotation,
-                    signer=signer,
+                    policy=policy,
+                    purposes=register,
                     recorder=StatementRecorder(log, vault, catalogue),
                     reader=StatementReader(log, vault, catalogue),
                     documents=Documents(log, vault),

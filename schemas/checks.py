@@ -21,15 +21,19 @@ RECURRING_KEPT_MAX = 5_000
 RECURRING_BYTES_MAX = 4_096
 
 NAMED: set[str] = set()
-"""Every name that an `object_of` gives to a property."""
+"""Every name that an `object_of` gives to a property, but for those that are left out."""
 
 
-def object_of(checks: Mapping[str, Check], *required: str, also: Callable[[Json], None] | None = None) -> Check:
+def object_of(
+    checks: Mapping[str, Check], *required: str, also: Callable[[Json], None] | None = None, named: bool = True
+) -> Check:
     """Make the check of an object with these properties and no others.
 
-    also sees the object after each of its properties has passed, for rules about several of them.
+    also sees the object after each of its properties has passed, for rules about several of them. named: whether its
+    properties go into NAMED; not those of what no client sends as a statement.
     """
-    NAMED.update(checks)
+    if named:
+        NAMED.update(checks)
 
     def check(value: Any) -> None:
         if type(value) is not dict:

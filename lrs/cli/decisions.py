@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import orjson
 
 from lrs.cli.agents import read_agent
 from lrs.cli.installation import KEEPING, PLACES, carry_out, with_services
@@ -14,6 +15,8 @@ _AGENT = click.option(
     "--agent", "agent_text", metavar="JSON", required=True, help="Whose: an xAPI agent with one of their identifiers."
 )
 _PURPOSE = click.option("--purpose", metavar="ID", required=True, help="Which purpose, as the register names it.")
+_LANGUAGE = click.option("--language", metavar="TAG", help="Of the policy's text that was shown.  [its first]")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the record and its signed receipt as JSON.")
 
 
 @click.group()
@@ -32,26 +35,28 @@ def consent() -> None:
 @consent.command()
 @_AGENT
 @_PURPOSE
-@with_settings(*PLACES, *KEEPING, "kafka")
-def give(settings: Settings, agent_text: str, purpose: str) -> None:
+@_LANGUAGE
+@_JSON
+@with_settings(*PLACES, *KEEPING)
+def give(settings: Settings, agent_text: str, purpose: str, language: str | None, *, as_json: bool) -> None:
     """Record that a learner gave consent for a purpose."""
-    told = _consent(settings, agent_text, purpose, given=True)
-    click.echo(f"Recorded: consent for {told['purpose']} is given.")
+    _consent(settings, agent_text, purpose, language, given=True, as_json=as_json)
 
 
 @consent.command()
 @_AGENT
 @_PURPOSE
-@with_settings(*PLACES, *KEEPING, "kafka")
-def withdraw(settings: Settings, agent_text: str, purpose: str) -> None:
+@_LANGUAGE
+@_JSON
+@with_settings(*PLACES, *KEEPING)
+def withdraw(settings: Settings, agent_text: str, purpose: str, language: str | None, *, as_json: bool) -> None:
     """Record that a learner withdrew consent for a purpose."""
-    told = _consent(settings, agent_text, purpose, given=False)
-    click.echo(f"Recorded: consent for {told['purpose']} is withdrawn.")
+    _consent(settings, agent_text, purpose, language, given=False, as_json=as_json)
 
 
 @click.command()
 @_AGENT
-@with_settings(*PLACES, *KEEPING, "kafka")
+@with_settings(*PLACES, *KEEPING)
 def restrict(settings: Settings, agent_text: str) -> None:
     """Hide a learner from everybody else, while they are still recorded (GDPR, Article 18).
 
@@ -64,16 +69,22 @@ def restrict(settings: Settings, agent_text: str) -> None:
 
 @click.command()
 @_AGENT
-@with_settings(*PLACES, *KEEPING, "kafka")
+@with_settings(*PLACES, *KEEPING)
 def unrestrict(settings: Settings, agent_text: str) -> None:
     """Show a restricted learner again."""
     told = _restrict(settings, agent_text, restricted=False)
     click.echo("The restriction is lifted." if told["changed"] else "The learner was not restricted.")
 
 
-def _consent(settings: Settings, agent_text: str, purpose: str, *, given: bool) -> Any:
+def _consent(
+    settings: Settings, agent_text: str, purpose: str, language: str | None, *, given: bool, as_json: bool
+) -> None:
     asked = {"agent": read_agent(agent_text), "purpose": purpose, "given": given}
-    return carry_out(_ask(settings, "consents/change", asked))
+    told = carry_out(_ask(settings, "consents/change", asked | ({"language": language} if language else {})))
+    if as_json:
+        click.echo(orjson.dumps({"record": told["record"], "receipt": told["receipt"]}, option=orjson.OPT_INDENT_2))
+        return
+    click.echo(f"Recorded: consent for {told['purpose']} is {'given' if given else 'withdrawn'}.")
 
 
 def _restrict(settings: Settings, agent_text: str, *, restricted: bool) -> Any:

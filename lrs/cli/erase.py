@@ -26,7 +26,7 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 @click.option("--show", metavar="ID", help="Show how the erasure ID stands, with its certificate.")
 @click.option("--yes", is_flag=True, help="Carry it out. Without this only what it would do is shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-@with_settings(*PLACES, *KEEPING, "kafka")
+@with_settings(*PLACES, *KEEPING)
 def erase(settings: Settings, agent_text: str | None, show: str | None, *, yes: bool, as_json: bool) -> None:
     """Erase a learner: destroy every key that opens anything about them, and all that leads to them.
 

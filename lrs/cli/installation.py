@@ -13,8 +13,8 @@ import click
 from lrs.config import KEY_SETTINGS, Mode, Settings
 from lrs.errors import GriffelError, Misconfigured
 
-KEEPING = ("epoch_days", "epochs_kept")
-"""The settings that say how long a backup of the vault can be opened."""
+KEEPING = ("epoch_days", "epochs_kept", "policy", "purposes", "kafka")
+"""The settings by which privacy is kept."""
 PLACES = ("mode", "data", "database_url", "keys_url", *KEY_SETTINGS)
 """The settings that say where an installation is."""
 SERVER_WAIT_S = 10.0
@@ -27,11 +27,14 @@ T = TypeVar("T")
 def carry_out(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; tell what went wrong in a sentence."""
     from projections.view_store import StoreBusy  # noqa: PLC0415  keeps `griffel --help` quick
+    from schemas.errors import InvalidInput  # noqa: PLC0415
 
     try:
         return asyncio.run(work)
     except GriffelError as error:
         raise click.ClickException(error.detail) from error
+    except InvalidInput as error:
+        raise click.ClickException(f"{error.detail} {error.pointer}".strip()) from error
     except StoreBusy as error:
         raise click.ClickException(f"{error}; try again") from error
 

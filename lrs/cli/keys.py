@@ -8,7 +8,7 @@ from typing import Any
 import click
 import orjson
 
-from lrs.cli.installation import KEEPING, PLACES, carry_out
+from lrs.cli.installation import PLACES, carry_out
 from lrs.config import Mode, Settings, with_settings
 from lrs.errors import Misconfigured
 
@@ -25,7 +25,7 @@ def keys() -> None:
 @keys.command()
 @click.option("--keep", type=click.IntRange(0, 1_000), help="How many epochs before this one stay.  [epochs-kept]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_settings(*PLACES, *KEEPING)
+@with_settings(*PLACES, "epoch_days", "epochs_kept")
 def rotate(settings: Settings, keep: int | None, *, as_json: bool) -> None:
     """Begin an epoch: wrap every living key anew, and destroy the oldest epoch that was kept.
 

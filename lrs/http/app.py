@@ -29,9 +29,10 @@ from lrs.http.call import (
 )
 from lrs.http.problem import WrongMethod, problem, server_fault
 from lrs.key_vault import KeyVault
+from lrs.policy import Policy
 from lrs.privacy_desk import PrivacyDesk
+from lrs.purposes import Register
 from lrs.reading import StatementReader, timestamp
-from lrs.receipts import Signer
 from lrs.recording import StatementRecorder
 from lrs.rotation import Rotation
 from lrs.views import Views
@@ -85,7 +86,8 @@ class Services:
     views: Views
     desk: PrivacyDesk
     rotation: Rotation
-    signer: Signer
+    policy: Policy
+    purposes: Register
     guard: LogGuard | None = None
     bearer: BearerCaller | None = None
     limits: Limits = Limits()

@@ -13,13 +13,20 @@ from lrs.http.assets import STATIC_PATH
 from lrs.http.call import VERSION_HEADER, answer_version
 from lrs.http.health import LIVE_PATH, READY_PATH
 from lrs.http.metrics import METRICS_PATH
+from lrs.http.pages import POLICY_PATH
+from lrs.http.privacy_policy import NOTICES_PATH, PURPOSES_PATH, WELL_KNOWN_PATH
 from lrs.http.problem import problem
 
 if TYPE_CHECKING:
     from lrs.log_guard import LogGuard
 
-ALWAYS = frozenset({"/", LIVE_PATH, READY_PATH, METRICS_PATH, "/xapi/about"})
-"""What says how the store is, and nothing of what is in it."""
+ALWAYS = frozenset(
+    {
+        *("/", LIVE_PATH, READY_PATH, METRICS_PATH, "/xapi/about"),
+        *(POLICY_PATH, NOTICES_PATH, PURPOSES_PATH, WELL_KNOWN_PATH),
+    }
+)
+"""What says how the store is, or what it promises, and nothing of what is in it."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -40,4 +47,4 @@ def gate(guard: LogGuard, cors_origin: str) -> Any:
 
 
 def _is_always_there(path: str) -> bool:
-    return path in ALWAYS or path.startswith(STATIC_PATH)
+    return path in ALWAYS or path.startswith((STATIC_PATH, POLICY_PATH + "/"))

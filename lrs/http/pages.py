@@ -32,6 +32,7 @@ TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 ENDPOINT_PATH = "/xapi"
 ABOUT_PATH = "/xapi/about"
 COURSES_PATH = "/courses"
+POLICY_PATH = "/privacy/policy"
 CREDENTIAL_COMMAND = "griffel credentials create --scope all"
 DOCS = {
     "tutorial": "docs/tutorial.md",
@@ -119,7 +120,7 @@ def render_page(
     """Render a template of the layout in the reader's language.
 
     Beside `content` a template has: `language`; `languages`, each with the address of this page in it; `root`, the path
-    of the site's root without a last slash; `home`, the first page's; `version`.
+    of the site's root without a last slash; `home`, the first page's; `policy_path`; `version`.
     """
     state = request.app[PAGE_STATE]
     language = page_language(request)
@@ -129,6 +130,7 @@ def render_page(
         "languages": [(one, query_with(request, lang=one.code)) for one in languages().values()],
         "root": root,
         "home": f"{root}/{query_with(request, lang=language.code) if 'lang' in request.query else ''}",
+        "policy_path": POLICY_PATH,
         "version": state.version,
         **content,
     }

@@ -26,6 +26,7 @@ from lrs.http.app import Services, add_common_headers
 from lrs.http.call import authenticate, open_call
 from lrs.http.problem import WrongMethod, problem, server_fault
 from lrs.privacy_desk import DONE
+from lrs.receipts import public_jwk
 from schemas.errors import InvalidInput
 
 ERASURES_PATH = "/privacy/erasures"
@@ -33,6 +34,7 @@ ERASURE_PATH = "/privacy/erasures/{id}"
 CONSENTS_PATH = "/privacy/consents"
 RESTRICTIONS_PATH = "/privacy/restrictions"
 KEYS_PATH = "/privacy/keys"
+CONSENT_MEMBERS = ("agent", "purpose", "given", "language", "by_learner")
 
 log = logging.getLogger("griffel.http")
 
@@ -124,7 +126,7 @@ class PrivacyRoutes:
 
     async def consent(self, request: web.Request) -> web.Response:
         """Record that a learner gave or withdrew consent for a purpose."""
-        return _answer(await self._services.desk.consent(await self._asked(request, "agent", "purpose", "given")))
+        return _answer(await self._services.desk.consent(await self._asked(request, *CONSENT_MEMBERS)))
 
     async def restrict(self, request: web.Request) -> web.Response:
         """Hide a learner from everybody else, or show them again."""
@@ -133,7 +135,7 @@ class PrivacyRoutes:
     async def keys(self, request: web.Request) -> web.Response:
         """Give the public key of certificates and receipts, as a JWK Set (RFC 7517)."""
         del request
-        return _answer({"keys": [self._services.signer.public_key]})
+        return _answer({"keys": [public_jwk(self._services.vault.secrets.signing_key)]})
 
 
 def _refuse_other_methods(request: web.Request, allowed: Sequence[str]) -> None:

@@ -79,7 +79,7 @@ ANYTHING = "/xapi/extensions/{rest}"
 
 @pytest.mark.parametrize("path", sorted(set(OPENAPI["paths"]) - {ANYTHING}))
 def test_a_path_has_the_methods_that_are_described_and_no_others(server: Griffel, path: str, course: str) -> None:
-    there = path.format(token="x", id=course, name="x")
+    there = path.format(token="x", id=course, name="x", version="x")
     taken = set()
     for method in METHODS:
         with requests.request(
@@ -133,13 +133,17 @@ BOTH = [
     *[(f"/courses{suffix}", {}, 200) for suffix in (".json", ".csv", "/{id}.json", "/{id}.csv")],
     *[("/", accept, 200) for accept in (JSON, HTML)],
     *[(path, {}, 200) for path in ("/health/live", "/health/ready", "/metrics", "/streams/completions/events")],
+    *[(path, {}, 200) for path in ("/privacy/policy", "/privacy/notices", "/privacy/purposes", "/.well-known/privacy")],
+    ("/privacy/policy", HTML, 200),
+    *[("/privacy/policy/{version}", accept, 200) for accept in (JSON, HTML)],
     ("/sign-in", {}, 303),
 ]
 
 
 @pytest.mark.parametrize(("path", "headers", "status"), BOTH)
 def test_an_answer_is_as_described(server: Griffel, course: str, path: str, headers: Json, status: int) -> None:
-    response = described("get", path, get(server, path.format(id=course), headers=headers))
+    there = path.format(id=course, version="2017-01-01")
+    response = described("get", path, get(server, there, headers=headers))
     assert response.status_code == status
     declared = OPENAPI["paths"][path]["get"]["responses"][str(status)].get("headers", {})
     assert [name for name in declared if name not in response.headers] == []
@@ -189,6 +193,14 @@ def narrow_credential(server: Griffel) -> tuple[str, str]:
 def test_a_course_that_is_not_there_is_answered_as_described(server: Griffel, path: str, course_id: str) -> None:
     response = described("get", path, get(server, path.format(id=course_id), headers=JSON))
     assert response.status_code == 404
+
+
+@pytest.mark.parametrize("accept", [JSON, HTML], ids=["json", "html"])
+def test_a_policy_that_is_not_there_is_answered_as_described(server: Griffel, accept: Json) -> None:
+    path = "/privacy/policy"
+    assert described("get", path, get(server, f"{path}?at=1999-01-01T00:00:00Z", headers=accept)).status_code == 404
+    assert described("get", path, get(server, f"{path}?at=once", headers=accept)).status_code == 400
+    assert described("get", f"{path}/{{version}}", get(server, f"{path}/none", headers=accept)).status_code == 404
 
 
 REFUSED = ["after=c999", "after=here", "limit=0", "limit=501", "wait_s=1_0", "wait_s=nan", "x=1", "after=c0&after=c0"]

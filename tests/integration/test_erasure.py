@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lrs.key_providers import FileKeys
-from lrs.receipts import verify
+from lrs.receipts import ERASURE_CERTIFICATE, verify
 from schemas.envelope import NONCE_BYTES, Algorithm, SealedPart, split_parts
 from schemas.errors import InvalidInput
 from schemas.people import ERASED_HOME_PAGE
@@ -162,9 +162,9 @@ def test_the_certificate_is_signed_and_says_nothing_about_anybody(api: Api, fres
     certificate = erase(fresh_lrs, gone.agent)
     paper = certificate.pop("jws")
     [key] = must(200, requests.get(f"{fresh_lrs.base}/privacy/keys", timeout=BOUND_S)).json()["keys"]
-    assert verify(paper, key) == certificate
+    assert verify(key, paper, ERASURE_CERTIFICATE) == certificate
     with pytest.raises(InvalidInput):
-        verify(paper[:-6] + "AAAAAA", key)
+        verify(key, paper[:-6] + "AAAAAA", ERASURE_CERTIFICATE)
     text = json.dumps(certificate)
     assert gone.agent["mbox"] not in text
     assert "Somebody" not in text

@@ -33,6 +33,8 @@ EXAMPLES = {
     "kafka_ca_file": ("/srv/ca.pem", Path("/srv/ca.pem")),
     "kafka_cert_file": ("/srv/griffel.pem", Path("/srv/griffel.pem")),
     "kafka_key_file": ("/srv/griffel.key", Path("/srv/griffel.key")),
+    "purposes": ("/srv/purposes.json", Path("/srv/purposes.json")),
+    "policy": ("/srv/policy", Path("/srv/policy")),
     "kafka_password_file": ("/srv/password", Path("/srv/password")),
 }
 CHOICES = {
