@@ -23,7 +23,7 @@ from lrs.log_place import LogEnd, LogPlace
 from lrs.restoring import LogRestorer
 from lrs.sql import queries
 from lrs.witness import Testimony
-from schemas.topics import CONTROL_KINDS, partition_of
+from schemas.topics import partition_of
 
 ASSIGN_WAIT_S = 60.0
 """How long Kafka may take to give all partitions."""
@@ -117,10 +117,8 @@ class KafkaRestore:
             if row is not None and bytes(row[0]) == end.incarnation and len(row[3]) == partitions:
                 after, prevs = row[1], list(row[3])
             between = connection.cursor(name="keys").execute(queries("relay")["keys_between"], (after, end.position))
-            for position, topic, record_key in between:
-                everywhere = topic in CONTROL_KINDS
-                for one in range(partitions) if everywhere else (partition_of(bytes(record_key), partitions),):
-                    prevs[one] = position
+            for position, record_key in between:
+                prevs[partition_of(bytes(record_key), partitions)] = position
         return prevs
 
     def _set_relay(self, incarnation: bytes, position: int, stored_us: int, prevs: list[int]) -> None:

@@ -23,7 +23,7 @@ from lrs.errors import Busy
 from lrs.kafka_log import KafkaLog, Record
 from lrs.relay_store import DatabaseAway, EventRow, Overtaken, RelayPlace, RelayStore
 from schemas.records import RecordWriter
-from schemas.topics import CONTROL_KINDS, partition_of
+from schemas.topics import partition_of
 
 PAGES_IN_FLIGHT_MAX = 4
 IDLE_POLL_S = 0.02
@@ -168,11 +168,10 @@ class Relay:
         prevs = list(after.prevs)
         records = []
         for position, originator_id, version, topic, record_key, stored_us, state in rows:
-            everywhere = topic in CONTROL_KINDS
-            for partition in range(self._partitions) if everywhere else (partition_of(record_key, self._partitions),):
-                headers = writer.headers(position, originator_id.bytes, version, topic, stored_us, prevs[partition])
-                records.append(Record(partition, record_key, state, headers, stored_us // 1000))
-                prevs[partition] = position
+            partition = partition_of(record_key, self._partitions)
+            headers = writer.headers(position, originator_id.bytes, version, topic, stored_us, prevs[partition])
+            records.append(Record(partition, record_key, state, headers, stored_us // 1000))
+            prevs[partition] = position
         reached = RelayPlace(after.incarnation, rows[-1][0], rows[-1][5], tuple(prevs))
         kafka.send(records, reached)
         return reached

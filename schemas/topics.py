@@ -30,9 +30,6 @@ SETTINGS = {
 }
 """How the topic must be set up; nothing else leaves the log whole."""
 
-CONTROL_KINDS: frozenset[str] = frozenset()
-"""Kinds of events that go to every partition, so that each consumer meets them in order (policy, staff, erasures)."""
-
 _WORDS = struct.Struct("<4I")
 _KEY_BYTES = 16
 _KEYS_KEPT_MAX = 65_536

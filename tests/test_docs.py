@@ -262,7 +262,9 @@ def test_each_problem_type_is_described_with_its_status() -> None:
 @cache
 def routes() -> dict[str, Any]:
     """Give every route of the whole application: path and handler."""
-    services: Any = SimpleNamespace(limits=Limits(), cors_origin="*", views=SimpleNamespace(courses=None), guard=None)
+    services: Any = SimpleNamespace(
+        limits=Limits(), cors_origin="*", views=SimpleNamespace(courses=None), guard=None, policy=None, purposes=None
+    )
     app = application(services, Settings())
     return {route.resource.canonical: route.handler for route in app.router.routes() if route.resource is not None}
 

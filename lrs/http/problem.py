@@ -34,6 +34,10 @@ PROBLEM_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:griffel:problem:"
 
 
+DESK_MEMBERS = frozenset({"agent", "preview", "purpose", "given", "language", "by_learner", "restricted"})
+"""What requests to the privacy desk have, besides what xAPI names."""
+
+
 class UnsupportedType(InvalidInput):
     """The content's type or coding is not one this resource takes (415)."""
 
@@ -93,7 +97,7 @@ def problem(error: Exception) -> web.Response:
 def _told(pointer: str) -> str:
     """Give a pointer as far as its keys are indexes or names that xAPI gives: others may be anything, a name too."""
     keys = pointer.split("/")[1:]
-    known = itertools.takewhile(lambda key: key.isdecimal() or key in PROPERTIES, keys)
+    known = itertools.takewhile(lambda key: key.isdecimal() or key in PROPERTIES or key in DESK_MEMBERS, keys)
     return "".join(f"/{key}" for key in known)
 
 

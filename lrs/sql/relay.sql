@@ -55,4 +55,4 @@ FROM log_head h LEFT JOIN events e ON e.position = h.position LEFT JOIN relay r 
 SELECT position, originator_id, originator_version, sha256(state) FROM events WHERE position = ANY(%s)
 
 -- name: keys_between
-SELECT position, topic, record_key FROM events WHERE position > %s AND position <= %s ORDER BY position
+SELECT position, record_key FROM events WHERE position > %s AND position <= %s ORDER BY position

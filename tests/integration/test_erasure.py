@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,16 +21,15 @@ from lrs.key_providers import FileKeys
 from lrs.receipts import ERASURE_CERTIFICATE, verify
 from schemas.envelope import NONCE_BYTES, Algorithm, SealedPart, split_parts
 from schemas.errors import InvalidInput
-from schemas.people import ERASED_HOME_PAGE
 from schemas.statement import check_statement
 from tests import services
 from tests.canary import files_under
 from tests.conformance.builders import agent, attachment, group, iri, new_id, reference, statement
-from tests.conformance.client import Api, Json, multipart, must
+from tests.conformance.client import Api, multipart, must
 from tests.databases import Databases
+from tests.integration.privacy_desk import BOUND_S, certificate_of, erase, is_placeholder, place, privacy
 from tests.services import Griffel
 
-BOUND_S = 60
 PAPER = b"A certificate of Somebody"
 
 
@@ -40,39 +38,6 @@ def api(fresh_lrs: Griffel) -> Iterator[Api]:
     api = Api(fresh_lrs.url, fresh_lrs.key, fresh_lrs.secret, "2.0.0")
     with api.session:
         yield api
-
-
-def privacy(server: Griffel, method: str, path: str, **body: Any) -> requests.Response:
-    return requests.request(
-        method,
-        f"{server.base}/privacy/{path}",
-        json=body or None,
-        auth=(server.key, server.secret),
-        timeout=BOUND_S,
-    )
-
-
-def erase(server: Griffel, someone: Json) -> Json:
-    """Erase over HTTP, and give the certificate."""
-    identity = {name: value for name, value in someone.items() if name != "name"}
-    begun = privacy(server, "POST", "erasures", agent=identity)
-    assert begun.status_code == 202, begun.text
-    return certificate_of(server, begun.json()["erasure"])
-
-
-def certificate_of(server: Griffel, erasure: str) -> Json:
-    deadline = time.monotonic() + BOUND_S
-    while True:
-        told = must(200, privacy(server, "GET", f"erasures/{erasure}")).json()
-        if told["state"] == "done":
-            return told["certificate"]
-        assert told["state"] == "under way", told
-        assert time.monotonic() < deadline, told
-        time.sleep(0.1)
-
-
-def is_placeholder(someone: Json) -> bool:
-    return someone.get("account", {}).get("homePage") == ERASED_HOME_PAGE and "name" not in someone
 
 
 class Learner:
@@ -172,10 +137,6 @@ def test_the_certificate_is_signed_and_says_nothing_about_anybody(api: Api, fres
     assert bytes(who).hex() not in text
     shown = json.loads(fresh_lrs.command("erase", *place(fresh_lrs), "--show", certificate["erasure"], "--json").stdout)
     assert shown == certificate | {"jws": paper}
-
-
-def place(server: Griffel) -> list[str]:
-    return ["--data", str(server.data_dir)] if server.mode == "embedded" else []
 
 
 def test_a_preview_tells_what_will_be_and_changes_nothing(api: Api, fresh_lrs: Griffel) -> None:

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from lrs.http.gate import gate
 from lrs.http.health import Health
 from lrs.http.pages import PAGE_HEADERS, PageState, setup_pages
 from lrs.http.privacy_policy import setup_privacy_policy, text_blocks
@@ -59,9 +60,9 @@ TEXTS = {
 class Site:
     """An application with these addresses; its clock may be set between requests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, middlewares: tuple = ()) -> None:
         self.now = datetime(2026, 2, 15, tzinfo=UTC)
-        self.app = web.Application()
+        self.app = web.Application(middlewares=middlewares)
         setup_privacy_policy(self.app, load_policy(folder), REGISTER)
 
         async def health() -> Health:
@@ -217,6 +218,18 @@ async def test_it_is_only_read_and_content_of_any_site_may_read_it(site, path) -
     assert (head.status, head.text) == (200, "")
     refused = await site.get(path, "POST")
     assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.fixture
+def comparing(tmp_path) -> Site:
+    """A site of a cluster whose log is being compared with its copy."""
+    return Site(written(tmp_path, FIRST), (gate(SimpleNamespace(open=False), "*"),))
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_it_is_told_while_a_log_is_being_compared(comparing, path) -> None:
+    assert (await comparing.get(path)).status == 200
+    assert (await comparing.get("/privacy/erasures")).status == 503
 
 
 # ── as a page ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -103,7 +103,7 @@ def test_every_schema_is_one():
 
 
 def test_an_entry_of_the_completion_stream_is_described_as_in_its_own_file():
-    places = {"#/$defs/instant": "EntryInstant", "#/$defs/completion": "Completion"}
+    places = {"#/$defs/instant": "EntryInstant", "#/$defs/completion": "Completion", "#/$defs/erasure": "Erasure"}
 
     def moved(node: Any) -> Any:
         if isinstance(node, dict):
