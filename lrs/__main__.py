@@ -20,6 +20,7 @@ COMMANDS = {
     "topics": ("lrs.cli.topics", "topics", "Make and check the topics on Kafka."),
     "relay": ("lrs.cli.relay", "relay", "Copy the log to Kafka."),
     "consume": ("lrs.cli.consume", "consume", "Compute views from the log on Kafka."),
+    "doctor": ("lrs.cli.doctor", "doctor", "Look for personal values in every store."),
     "restore": ("lrs.cli.restore", "restore", "Bring the log back from Kafka."),
     "demo": ("lrs.cli.demo", "demo", "Play a school term against a running server."),
 }
