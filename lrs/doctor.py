@@ -2,7 +2,7 @@
 
 What a store is asked for is all that it gives: files byte by byte (so freed pages and journals count), the rows of
 databases (so a value in several pages is whole), the records of Kafka. What cannot be looked at is told as that. No
-name of a value, a file or a table that holds a value is ever told itself.
+value is ever told, nor a name that holds one.
 """
 
 from __future__ import annotations
@@ -104,8 +104,12 @@ class Doctor:
 
     def scan_folder(self, store: str, root: Path) -> None:
         """Look through every file at or under a path, and through the names."""
+
+        def shut(path: Path, why: str) -> None:
+            self.cannot(store, self._name(path.relative_to(root).as_posix()), why)
+
         self._open(store)
-        for path in files_under(root, lambda where, why: self.cannot(store, self._name(str(where)), why)):
+        for path in files_under(root, shut):
             relative = path.relative_to(root).as_posix() if path != root else path.name
             self._look_at(store, f"file {self._name(relative)}", relative)
             try:
@@ -280,7 +284,7 @@ def files_under(root: Path, cannot: Callable[[Path, str], None]) -> Iterator[Pat
 
     Links are followed, after all folders that are none.
     """
-    if root.is_file():
+    if os.path.isfile(root):  # noqa: PTH113  Path's own raises where there is no right to look
         yield root
         return
     known: set[tuple[int, int]] = set()

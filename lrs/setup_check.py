@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import stat
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def check_setup(settings: Settings, *, swaps: Path = SWAPS) -> list[SetupFinding
 
 
 def _rights(settings: Settings) -> Iterator[SetupFinding]:
-    if settings.mode is Mode.EMBEDDED or settings.data.exists():
+    if settings.mode is Mode.EMBEDDED or os.path.exists(settings.data):  # noqa: PTH110  Path's own may raise
         yield _right("data folder", settings.data, _FOLDER_MODE)
     if settings.master_key:
         return
@@ -47,9 +48,9 @@ def _rights(settings: Settings) -> Iterator[SetupFinding]:
     yield _right("folder of the root keys", folder, _FOLDER_MODE)
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())
+        wide = [path for path in files if path.stat().st_mode & _OTHERS]
     except OSError:
-        return  # its own finding says so
-    wide = [path for path in files if path.stat().st_mode & _OTHERS]
+        return  # the finding about their folder says so
     if files:
         shown = f"{len(files)} files, {len(wide)} of them open to others" if wide else f"{len(files)}, all closed"
         advice = f"Others on this machine can read root keys: chmod {_FILE_MODE} {folder}/*"

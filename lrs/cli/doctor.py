@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLE = "printf 'mailto:ada@school.example\\nAda Lovelace\\n' | griffel doctor"
 FOUND, UNREAD = 1, 3
 """Exit codes: something was found; something could not be looked at, so that nothing can be said of it."""
+INTERRUPTED = 130
 CHANCE_TOLD_MIN = 0.001
 _MB = 1_000_000
 
@@ -66,7 +67,7 @@ def doctor(settings: Settings, *, setup: bool, also: tuple[Path, ...], as_json: 
         _check_setup(settings, as_json=as_json)
         return
     values = _read_values()
-    if settings.mode is Mode.EMBEDDED and not settings.data.is_dir():
+    if settings.mode is Mode.EMBEDDED and not _is_there(settings.data):
         raise click.UsageError(f"there is no data folder {settings.data}; name the server's with --data")
 
     from lrs.doctor import Doctor  # noqa: PLC0415  keeps `griffel --help` quick
@@ -74,7 +75,10 @@ def doctor(settings: Settings, *, setup: bool, also: tuple[Path, ...], as_json: 
 
     with _progress(quiet or as_json, _size_bytes(settings, also)) as told:
         looked = Doctor(ValueSearch(values), told)
-        _scan(looked, settings, also)
+        try:
+            _scan(looked, settings, also)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
     found, scanned = looked.found, looked.scanned
     if as_json:
         answer = {
@@ -111,10 +115,10 @@ def _scan(looked: Doctor, settings: Settings, also: tuple[Path, ...]) -> None:
     from lrs.places import keys_folder  # noqa: PLC0415
 
     cluster = settings.mode is Mode.CLUSTER
-    if settings.data.exists():
+    if _is_there(settings.data):
         looked.scan_folder("data folder", settings.data)
     keys = None if settings.master_key else keys_folder(settings)
-    if keys is not None and keys.exists() and not keys.resolve().is_relative_to(settings.data.resolve()):
+    if keys is not None and _is_there(keys) and not keys.resolve().is_relative_to(settings.data.resolve()):
         looked.scan_folder("root keys", keys)
     if cluster:
         looked.scan_postgres("log's database", settings.database_url)
@@ -130,12 +134,22 @@ def _scan(looked: Doctor, settings: Settings, also: tuple[Path, ...]) -> None:
         looked.scan_folder(f"--also, no. {number}", path)
 
 
+def _is_there(path: Path) -> bool:
+    """Say whether something is there, be it that we may not look into it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _size_bytes(settings: Settings, also: tuple[Path, ...]) -> int:
     """Estimate how much there is to look at; what cannot be asked counts nothing."""
     from lrs.doctor import database_size, size_of  # noqa: PLC0415
 
-    places = [settings.data, *also] if settings.data.exists() else also
-    total = sum(map(size_of, places))
+    total = sum(map(size_of, [settings.data, *also]))
     if settings.mode is Mode.CLUSTER:
         total += database_size(settings.database_url) + database_size(settings.keys_url)
     return total
