@@ -1,8 +1,8 @@
 """The log put together again from its partitions on Kafka, in one order and without a gap (decision 28).
 
-Each partition gives its events in order, repetitions left out. Merged by position they are the log. Equal positions in
-X Head markers say how far the log had got, so that it can
-be told whether anything is missing at its end.
+Each partition gives its events in order, repetitions left out. Merged by position they are the log. An event is in
+one partition and no other. Head markers say how far the log had got, so that it can be told whether anything is missing
+at its end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The log as it is on Kafka, a feed for each partition. The one module that uses Kafka's consumer.
+"""The log as it is on Kafka, a feed for each partition. Kafka's consumer is used here and in kafka_records.py alone.
 
 The client blocks, so it lives in a thread of its own, which hands records over to the event loop. Partitions come and
 go: a consumer group deals them out over the processes that belong to it.

@@ -90,12 +90,24 @@ def check(kafka: Kafka, *, partitions: int | None = None) -> list[Finding]:
     return findings
 
 
+def names(kafka: Kafka) -> list[tuple[str, str]]:
+    """Give the names that Kafka shows us: (what it is the name of, name). Raises Busy when it does not answer."""
+    with _admin(kafka) as admin:
+        found = [("topic", name) for name in admin.list_topics()]
+        groups = [one["group_id"] for one in admin.list_groups()]
+        found += [("consumer group", name) for name in groups]
+        for described in admin.describe_groups(groups).values() if groups else ():
+            for member in described.get("members", ()):
+                found += [("client", str(member.get(key) or "")) for key in ("client_id", "client_host", "member_id")]
+    return found
+
+
 def acl_advice() -> list[str]:
     """Give the rights that each part needs on Kafka, a sentence each. Nobody needs more."""
     return [
         f"relay: Describe, DescribeConfigs and Write on the topic {topics.EVENTS}; IdempotentWrite on the cluster",
         f"consumers: Describe and Read on the topic {topics.EVENTS}; Read on groups named {topics.GROUP_PREFIX}…",
-        f"servers, griffel restore: Describe and Read on the topic {topics.EVENTS}",
+        f"servers, griffel restore, griffel doctor: Describe and Read on the topic {topics.EVENTS}",
         f"griffel topics: Describe and DescribeConfigs on the topic {topics.EVENTS}; for create also Create",
         "nobody: Delete, DeleteRecords, AlterConfigs. What is on Kafka is never changed and never removed",
     ]
