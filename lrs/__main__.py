@@ -28,7 +28,6 @@ COMMANDS = {
     "backup": ("lrs.cli.backup", "backup", "Copy log and vault, apart."),
     "restore": ("lrs.cli.restore", "restore", "Bring back a backup, or the log from Kafka."),
     "doctor": ("lrs.cli.doctor", "doctor", "Look for personal values in every store."),
-    "restore": ("lrs.cli.restore", "restore", "Bring the log back from Kafka."),
     "demo": ("lrs.cli.demo", "demo", "Play a school term against a running server."),
 }
 
