@@ -20,6 +20,7 @@ from lrs.errors import Misconfigured
 from lrs.event_log import EventLog
 from lrs.garbage import spare_the_collector
 from lrs.guarded_log import GuardedLog
+from lrs.hygiene import keep_keys_in
 from lrs.index_builder import IndexBuilder
 from lrs.journal import NAME as JOURNAL
 from lrs.journal import Journal
@@ -171,7 +172,8 @@ def view_store(settings: Settings, opener: Opener, *, read_only: bool = False) -
 
 @asynccontextmanager
 async def open_vault(settings: Settings) -> AsyncIterator[KeyVault]:
-    """Open the key vault alone, as the command line needs it."""
+    """Open the key vault alone, as the command line needs it. From here on this process has keys to keep in."""
+    keep_keys_in()
     vault = KeyVault(vault_store(settings), key_provider(settings))
     try:
         await vault.start()

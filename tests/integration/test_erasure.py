@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -469,3 +471,64 @@ def test_a_backup_is_whole_or_not_there(alone: Griffel, tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "log.db" in refused.stderr
     alone.start()
+
+
+# ------------------------------------------------------------------------------------------------------------ in memory
+
+
+def memory_of(pid: int) -> Iterator[bytes]:
+    """What a process has in memory, piece by piece. Needs the right to look, which root has."""
+    there = Path(f"/proc/{pid}")
+    with (there / "maps").open() as maps, (there / "mem").open("rb", buffering=0) as memory:
+        for line in maps:
+            place, rights, *_ = line.split()
+            begins, ends = (int(one, 16) for one in place.split("-"))
+            if "r" not in rights or "w" not in rights:
+                continue
+            with contextlib.suppress(OSError, OverflowError):
+                memory.seek(begins)
+                yield memory.read(ends - begins)
+
+
+def keys_of(server: Griffel, who: bytes) -> list[bytes]:
+    """The keys of a person in plain form, as vault and provider together give them."""
+    databases = Databases(server)
+    epoch, wrapped = databases.vault("SELECT epoch, wrapped FROM epoch ORDER BY epoch DESC")[0]
+    root = AESGCM(FileKeys(roots_of(server)).unwrap(epoch, bytes(wrapped)))
+    found = []
+    for purpose, year, version, sealed in databases.vault(
+        "SELECT purpose, year, version, wrapped FROM key WHERE owner = ? AND state = 1", who
+    ):
+        binding = b"key %s %d %d %d" % (who, purpose, year, version)
+        found.append(root.decrypt(bytes(sealed)[:NONCE_BYTES], bytes(sealed)[NONCE_BYTES:], binding))
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="looks into a process as root")
+def test_no_process_has_a_destroyed_key_in_memory(alone: Griffel) -> None:
+    gone = Learner(api_of(alone))
+    who = bytes(Databases(alone).log("SELECT record_key FROM events WHERE position = 1")[0][0])
+    keys = keys_of(alone, who)
+    assert len(keys) == 2
+    assert alone.process is not None
+    family = [alone.process.pid, *children(alone.process.pid)]
+    assert len(family) >= 3, "server, writer and views"
+
+    def held() -> set[int]:
+        return {pid for pid in family for piece in memory_of(pid) if any(key in piece for key in keys)}
+
+    assert alone.process.pid in held(), "this instrument finds what is there"
+    erase(alone, gone.agent)
+    assert held() == set()
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_server_writes_no_core_dump(alone: Griffel) -> None:
+    assert alone.process is not None
+    limits = Path(f"/proc/{alone.process.pid}/limits").read_text()
+    [line] = [one for one in limits.splitlines() if one.startswith("Max core file size")]
+    assert line.split()[4:6] == ["0", "0"]
