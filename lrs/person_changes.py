@@ -29,8 +29,8 @@ LOOKS_MAX = 10
 
 Note = Callable[[StateChange], Awaitable[None]]
 """Keeps a change where no backup takes it back."""
-MakeRecord = Callable[[str, Json | None], Json]
-"""Gives the record of a decision, of its id and the record before it."""
+MakeRecord = Callable[[str, Json | None], Json | None]
+"""Gives the record of a decision, of its id and the record before it; None where that one is of this very decision."""
 
 
 class Decision(NamedTuple):
@@ -104,9 +104,13 @@ class PersonChanges:
         header = Header(Algorithm.AES_256_GCM, Purpose.LEGAL, year, Part.CONSENT, person, key.version, SCHEMA)
         cipher, told = key.cipher, Json()
 
-        async def record(before: bytes | None) -> bytes:
+        async def record(before: bytes | None) -> bytes | None:
             told.clear()
-            told.update(make_record(str(uuid.UUID(bytes=stream)), await self._opened(stream, before)))
+            known = await self._opened(stream, before)
+            made = make_record(str(uuid.UUID(bytes=stream)), known)
+            told.update(made or known or {})
+            if made is None:
+                return None
             sealed = seal_part(cipher, header, stream, orjson.dumps(told))
             return join_parts([pack_change(StateChange(person, purpose, state)), sealed])
 
@@ -135,7 +139,7 @@ class PersonChanges:
         state: PersonState,
         stream: bytes,
         kind: str,
-        record: Callable[[bytes | None], Awaitable[bytes]],
+        record: Callable[[bytes | None], Awaitable[bytes | None]],
         people: tuple[bytes, ...],
     ) -> bool:
         for _ in range(LOOKS_MAX):
@@ -147,14 +151,16 @@ class PersonChanges:
             if known.get(purpose, PersonState.ACTIVE) == state and kind == RESTRICTION_CHANGED:
                 return False
             version, before = (await self._log.newest_of_streams([stream])).get(stream, (0, None))
-            event = NewEvent(stream, version + 1, kind, person, await record(before), people)
+            if (content := await record(before)) is None:
+                return False
+            event = NewEvent(stream, version + 1, kind, person, content, people)
             outcome = await self._log.append(AppendRequest((event,), states))
             if isinstance(outcome, Appended):
                 return known.get(purpose, PersonState.ACTIVE) != state
         raise Busy("others keep changing what is true of this person; nothing was done, try again")
 
 
-def _bare(change: StateChange) -> Callable[[bytes | None], Awaitable[bytes]]:
+def _bare(change: StateChange) -> Callable[[bytes | None], Awaitable[bytes | None]]:
     """Give the record of a change that says no more than what is true."""
 
     async def record(before: bytes | None) -> bytes:

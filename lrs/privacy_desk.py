@@ -17,12 +17,12 @@ from typing import Any
 from lrs.certificates import Certificate
 from lrs.erasure import Eraser, Pending
 from lrs.errors import Busy, GriffelError, NotFound
-from lrs.person_changes import PersonChanges
+from lrs.person_changes import Decision, PersonChanges
 from lrs.policy import Policy
 from lrs.purposes import Register
 from lrs.receipts import CONSENT_RECEIPT
 from lrs.rotation import Rotation
-from schemas.consent import INDICATED_BY, consent_record
+from schemas.consent import INDICATED_BY, consent_record, read_consent_statement
 from schemas.errors import InvalidInput
 from schemas.people import identifier_of
 from schemas.purposes import PurposeEntry
@@ -49,6 +49,18 @@ class _Work:
     def ended(self) -> bool:
         """Say whether nothing is being done any more."""
         return self.task is not None and self.task.done()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A decision about consent, as it was told: whose, for what, and under which of the policy's texts."""
+
+    identifier: str
+    entry: PurposeEntry
+    given: bool
+    language: str | None = None
+    by_learner: bool = False
+    version: str | None = None
 
 
 class PrivacyDesk:
@@ -171,38 +183,68 @@ class PrivacyDesk:
         language: of the policy's text that was shown. by_learner: the learner said so to this system, and not to
         somebody who passes it on. Raises InvalidInput, LearnerErased, Busy.
         """
-        identifier, given = identifier_in(asked), _flag(asked, "given")
-        entry = self._purpose(asked)
+        told = Told(
+            identifier_in(asked),
+            self._purpose(asked),
+            _flag(asked, "given"),
+            asked.get("language"),
+            by_learner=asked.get("by_learner", False),
+        )
+        done = await self.decide(told)
+        return {
+            "purpose": told.entry.id,
+            "given": told.given,
+            "changed": done.changed,
+            "record": done.record,
+            "receipt": self._sign(done.record, CONSENT_RECEIPT),
+        }
+
+    def told_by(self, statement: Json) -> Told | None:
+        """Read what a checked statement says of its actor's consent; None where it says nothing of that.
+
+        Raises InvalidInput, pointing at the place in the statement.
+        """
+        said = read_consent_statement(statement)
+        if said is None:
+            return None
+        identifier = identifier_of(statement["actor"])
+        assert identifier is not None
+        try:
+            entry = self._purpose({"purpose": said.purpose})
+        except InvalidInput as error:
+            raise InvalidInput(error.detail, "/object/id") from None
+        return Told(identifier, entry, said.given, said.language, by_learner=True, version=said.policy_version)
+
+    async def decide(self, told: Told, event_id: str | None = None) -> Decision:
+        """Record a decision about consent. With an id of its own it is recorded once, however often it comes."""
+        entry = told.entry
         assert entry.key_class is not None
         now = self._now()
         policy = self._policy.policy_at(now)
-        language = asked.get("language", policy.languages[0])
-        by_learner = asked.get("by_learner", False)
+        if told.version is not None:
+            try:
+                policy = self._policy.version(told.version, now)
+            except NotFound as error:
+                raise InvalidInput(error.detail, "/context/extensions") from None
 
-        def record(record_id: str, before: Json | None) -> Json:
+        def record(record_id: str, before: Json | None) -> Json | None:
+            if before is not None and before["event_id"] == event_id:
+                return None
             return consent_record(
                 entry,
                 policy,
-                language,
-                given=given,
+                told.language or policy.languages[0],
+                given=told.given,
                 at=now,
                 record_id=record_id,
-                event_id=str(uuid.uuid4()),
-                method={"ui": "privacy-desk"},
+                event_id=event_id or str(uuid.uuid4()),
+                method={"ui": "xapi" if event_id else "privacy-desk"},
                 withdrawal_method=WITHDRAWAL_METHOD,
-                indicated_by=INDICATED_BY[not by_learner],
+                indicated_by=INDICATED_BY[not told.by_learner],
                 previous=before,
             )
 
-        done = await self._people.decide(identifier, entry.key_class, given=given, make_record=record)
-        receipt = self._sign(done.record, CONSENT_RECEIPT)
-        return {
-            "purpose": entry.id,
-            "given": given,
-            "changed": done.changed,
-            "record": done.record,
-            "receipt": receipt,
-        }
+        return await self._people.decide(told.identifier, entry.key_class, given=told.given, make_record=record)
 
     def _purpose(self, asked: Json) -> PurposeEntry:
         """Give the purpose that a request names. Raises InvalidInput, and names those that can be decided."""

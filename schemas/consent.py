@@ -234,6 +234,7 @@ _RECORD = object_of(_CHECKS, *_CHECKS, also=_check_record, named=False)
 
 CONSENT_GIVEN = "urn:griffel:verb:consent-given"
 CONSENT_WITHDRAWN = "urn:griffel:verb:consent-withdrawn"
+CONSENT_VERBS = frozenset({CONSENT_GIVEN, CONSENT_WITHDRAWN})
 PURPOSE_PREFIX = "urn:griffel:purpose:"
 """In front of a purpose's id: the activity that stands for it."""
 PURPOSE_TYPE = "urn:griffel:activity-type:purpose"
@@ -256,7 +257,7 @@ def read_consent_statement(statement: Json) -> ConsentStatement | None:
     Raises InvalidInput, pointing at the place, when its actor is not one person or its object is no purpose.
     """
     verb = statement["verb"]["id"]
-    if verb not in (CONSENT_GIVEN, CONSENT_WITHDRAWN):
+    if verb not in CONSENT_VERBS:
         return None
     if statement["actor"].get("objectType", "Agent") != "Agent":
         raise InvalidInput("Consent is one person's: the actor must be an Agent.", "/actor")

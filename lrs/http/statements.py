@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Any
@@ -16,10 +17,12 @@ from lrs.errors import GriffelError, NotFound, WriterGone
 from lrs.http.app import Services, add_common_headers
 from lrs.http.call import CONSISTENT_HEADER, VERSION_HEADER, Call
 from lrs.http.multipart import MULTIPART, StatementParts, answer_with_attachments
+from lrs.privacy_desk import Told
 from lrs.reading import Page, StatementFilter, timestamp
 from lrs.recording import Attached
 from lrs.signatures import SIGNATURE_BYTES_MAX, SIGNATURE_TYPE, SIGNATURE_USAGE, verify_signature
 from schemas.activities import preferred_languages
+from schemas.consent import CONSENT_VERBS
 from schemas.errors import InvalidInput, TooLarge
 from schemas.iri import check_iri
 from schemas.json_input import parse_json
@@ -123,17 +126,46 @@ class StatementResource:
         if not statements:
             return []
         try:
-            return await self._services.recorder.record_statements(
+            decisions = self._decisions(call, statements)
+            for told, statement_id in decisions:
+                if told.given:
+                    await self._services.desk.decide(told, statement_id)
+            ids = await self._services.recorder.record_statements(
                 statements,
                 call.caller.authority,
                 DEFAULT_STATEMENT_VERSION[call.version],
                 attached=attached,
                 may_define=call.caller.may(Scope.DEFINE),
             )
+            for told, statement_id in decisions:
+                # What is withdrawn is recorded first: after it nothing may be recorded any more.
+                if not told.given:
+                    await self._services.desk.decide(told, statement_id)
+            return ids
         except (InvalidInput, GriffelError) as error:
             if single and error.pointer:
                 error.pointer = error.pointer.removeprefix("/0")
             raise
+
+    def _decisions(self, call: Call, statements: Sequence[Json]) -> list[tuple[Told, str]]:
+        """Give what statements of a trusted credential decide about consent, each with the statement's id.
+
+        Raises InvalidInput, before anything is done.
+        """
+        found: list[tuple[Told, str]] = []
+        if not call.caller.may(Scope.PRIVACY):
+            return found
+        for index, statement in enumerate(statements):
+            if statement["verb"]["id"] not in CONSENT_VERBS:
+                continue
+            try:
+                told = self._services.desk.told_by(statement)
+            except InvalidInput as error:
+                error.pointer = f"/{index}{error.pointer}"
+                raise
+            if told is not None:
+                found.append((told, statement.setdefault("id", str(uuid.uuid4()))))
+        return found
 
     async def _take_attachments(
         self, version: Version, parts: StatementParts, statements: Sequence[Json], prefix: str, blobs: dict[str, Json]

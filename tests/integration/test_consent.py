@@ -145,3 +145,45 @@ def test_the_command_line_records_it_too(school: Griffel, api: Api) -> None:
     wrong = school.command("consent", "give", *options[:-1], "nonsense", check=False)
     assert wrong.returncode == 1
     assert "learning" in wrong.stderr
+
+
+def said(who: Json, verb: str, purpose: str, **more: object) -> Json:
+    target = {"id": f"urn:griffel:purpose:{purpose}", "objectType": "Activity"}
+    return statement(id=new_id(), actor=who, verb={"id": f"urn:griffel:verb:consent-{verb}"}, object=target, **more)
+
+
+def test_a_statement_of_a_trusted_credential_does_the_same(school: Griffel, api: Api) -> None:
+    who = agent()
+    given = answer(who)
+    api.store(given)
+    withdrawn = said(who, "withdrawn", "survey", context={"language": "nl"})
+    for _ in range(2):
+        must(200, api.post(withdrawn))
+    assert "result" not in api.fetch(given["id"])
+    assert api.fetch(withdrawn["id"])["verb"]["id"].endswith("consent-withdrawn")
+    changes = Databases(school).log("SELECT count(*) FROM events WHERE topic = ?", "consent_changed")
+    must(200, api.post(withdrawn))
+    assert Databases(school).log("SELECT count(*) FROM events WHERE topic = ?", "consent_changed") == changes
+    must(200, api.post(said(who, "withdrawn", "learning")))
+    must(403, api.post(statement(actor=who)))
+    must(200, api.post([said(who, "given", "learning"), statement(actor=who)]))
+    must(200, api.post(statement(actor=who)))
+
+
+def test_what_an_ordinary_credential_says_of_consent_is_only_kept(school: Griffel, api: Api) -> None:
+    who = agent()
+    wide = school.key, school.secret
+    key, secret = school.credential("statements/write,statements/read")
+    school.key, school.secret = wide
+    ordinary = Api(school.url, key, secret, "2.0.0")
+    must(200, ordinary.post(said(who, "withdrawn", "learning")))
+    must(200, ordinary.post(statement(actor=who)))
+
+
+def test_a_statement_of_consent_that_cannot_be_is_refused_as_a_whole(api: Api) -> None:
+    who = agent()
+    for wrong in ("cookies", "legal"):
+        batch = [statement(id=new_id(), actor=who), said(who, "given", wrong)]
+        told = must(400, api.post(batch)).json()
+        assert told["pointer"] == "/1/object/id"
+        assert api.get(statementId=batch[0]["id"]).status_code == 404

@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +31,7 @@ from tests.canary import files_under
 from tests.conformance.builders import agent, attachment, group, iri, new_id, reference, statement
 from tests.conformance.client import Api, multipart, must
 from tests.databases import Databases
-from tests.integration.privacy_desk import BOUND_S, certificate_of, erase, is_placeholder, place, privacy
+from tests.integration.privacy_desk import BOUND_S, certificate_of, erase, identity_of, is_placeholder, place, privacy
 from tests.services import Griffel
 
 PAPER = b"A certificate of Somebody"
@@ -379,6 +381,47 @@ def test_an_index_built_anew_equals_the_one_that_forgot(api: Api, fresh_lrs: Gri
     fresh_lrs.command("views", "rebuild", *place(fresh_lrs), "statement_index")
     assert dumped(fresh_lrs, "statement_index") == lived
     assert api.found(activity=gone.course) == [gone.shared]
+
+
+def test_nothing_slips_past_the_fence(api: Api, fresh_lrs: Griffel) -> None:
+    """While content posts about them without a pause, someone is erased (T-RACE-1)."""
+    gone, other = agent(), agent()
+    api.store(statement(actor=gone))
+    who = bytes(Databases(fresh_lrs).log("SELECT record_key FROM events WHERE position = 1")[0][0])
+    answers: list[tuple[str, int]] = []
+    stopping = threading.Event()
+
+    def post(kind: int) -> None:
+        mine = Api(fresh_lrs.url, fresh_lrs.key, fresh_lrs.secret, "2.0.0")
+        while not stopping.is_set():
+            one = statement(id=new_id(), actor=gone) if kind else statement(id=new_id(), actor=group(gone, other))
+            answers.append((one["id"], mine.post(one).status_code))
+
+    threads = [threading.Thread(target=post, args=(kind,)) for kind in (0, 1, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        deadline = time.monotonic() + BOUND_S
+        while len(answers) < 60:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        erase(fresh_lrs, gone)
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join(BOUND_S)
+    assert {status for _, status in answers} == {200, 403}
+    databases = Databases(fresh_lrs)
+    [(fence,)] = databases.log("SELECT position FROM events WHERE topic = ?", "erasure_requested")
+    for position, state in databases.log("SELECT position, state FROM events WHERE position > ?", fence):
+        owners = [part.header.owner for part in split_parts(bytes(state)) if part.header.algorithm != Algorithm.CLEAR]
+        assert who not in owners, f"a record at {position}, after the fence at {fence}, is sealed for them"
+    assert databases.vault("SELECT 1 FROM key WHERE owner = ? AND state = 1", who) == []
+    assert databases.log("SELECT 1 FROM event_people WHERE pseudonym = ?", who) == []
+    assert api.found(agent=identity_of(gone), related_agents=True) == []
+    for statement_id, status in answers[::7]:
+        found = api.get(statementId=statement_id)
+        assert found.status_code == 404 or is_placeholder(found.json()["actor"]["member"][0]), status
 
 
 # -------------------------------------------------------------------------------------------------------------- backups
