@@ -21,6 +21,7 @@ import orjson
 from lrs.blinding import KeyedHash
 from lrs.errors import Misconfigured, NotAllowed, NotFound
 from lrs.key_vault import KeyVault
+from lrs.vault_store import VaultStore
 from schemas.envelope import Purpose
 from schemas.people import CREDENTIALS_HOME_PAGE, Json
 
@@ -142,8 +143,7 @@ class Credentials:
 
     async def listed(self) -> list[Credential]:
         """Give every credential, the oldest first, revoked ones included."""
-        rows = await self._vault.with_store(lambda store: store.rows("credentials"))
-        return [self._read(row) for row in rows]
+        return await self._vault.with_store(lambda store: [self._read(row) for row in store.rows("credentials")])
 
     async def revoke(self, key: str) -> None:
         """End a credential at once here, and within VERIFIED_S in other processes. Raises NotFound."""
@@ -163,12 +163,15 @@ class Credentials:
         presented is the header that held them; who is verified is remembered by it for VERIFIED_S.
         """
         blind = self._blind(key)
-        rows = await self._vault.with_store(lambda store: store.rows("credential", blind))
-        expected = bytes(rows[0][1]) if rows else bytes(32)
-        fits = hmac.compare_digest(self._hash(secret), expected)
-        if not fits or not rows or rows[0][5] is not None:
-            return None
-        return self._remember(presented, blind, self._read(rows[0]))
+        expected = self._hash(secret)
+
+        def find(store: VaultStore) -> Credential | None:
+            rows = store.rows("credential", blind)
+            fits = hmac.compare_digest(expected, bytes(rows[0][1]) if rows else bytes(32))
+            return self._read(rows[0]) if fits and rows and rows[0][5] is None else None
+
+        found = await self._vault.with_store(find)
+        return None if found is None else self._remember(presented, blind, found)
 
     async def holder(self, blind: bytes) -> Caller | None:
         """Give who holds the credential of this blind name, None where it is revoked or never was.
@@ -179,10 +182,13 @@ class Credentials:
         presented = f"\0{blind.hex()}"  # no header can be equal to it
         if (known := self.remembered(presented)) is not None:
             return known
-        rows = await self._vault.with_store(lambda store: store.rows("credential", blind))
-        if not rows or rows[0][5] is not None:
-            return None
-        return self._remember(presented, blind, self._read(rows[0]))
+
+        def find(store: VaultStore) -> Credential | None:
+            rows = store.rows("credential", blind)
+            return self._read(rows[0]) if rows and rows[0][5] is None else None
+
+        found = await self._vault.with_store(find)
+        return None if found is None else self._remember(presented, blind, found)
 
     def _remember(self, presented: str, blind: bytes, credential: Credential) -> Caller:
         caller = Caller(blind, credential.authority, credential.scopes, credential.purpose)

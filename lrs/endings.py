@@ -19,6 +19,7 @@ from lrs.suppression import SUPPRESSED_DAYS, end_suppression, suppress
 from lrs.vault_store import VaultStore
 
 DAY_US = 86_400_000_000
+CHANGES_KEPT_MAX = 10_000
 
 
 class Ended(NamedTuple):
@@ -61,12 +62,12 @@ class Endings:
                 store.run("delete_identifiers_of", owner)
                 keys = store.run("destroy_keys", owner)
                 store.run("insert_erased", owner, now_us, len(known), footprint)
-                store.run("count_change")
+                _count(store, owner)
             store.scrub()
             return Ended(keys, len(known))
 
         ended = await self._vault.with_store(work)
-        self._vault.drop()
+        self._vault.drop([owner])
         return ended
 
     async def end(self, owner: bytes, purpose: int) -> int:
@@ -76,12 +77,12 @@ class Endings:
             with store.transaction():
                 store.lock_minting()
                 keys = store.run("destroy_keys_for", owner, purpose)
-                store.run("count_change")
+                _count(store, owner)
             store.scrub()
             return keys
 
         ended = await self._vault.with_store(work)
-        self._vault.drop()
+        self._vault.drop([owner])
         return ended
 
     async def renew(self, owner: bytes, purpose: int, year: int) -> bool:
@@ -99,12 +100,12 @@ class Endings:
                 if not ended or store.rows("erased", among=[owner]):
                     return False
                 self._vault.insert_keys([owner], purpose, year, mine[-1][2] + 1)
-                store.run("count_change")
+                _count(store, owner)
                 return True
 
         renewed = await self._vault.with_store(work)
         if renewed:
-            self._vault.drop()
+            self._vault.drop([owner])
         return renewed
 
     async def keys_of(self, owner: bytes) -> list[KeyRow]:
@@ -136,6 +137,13 @@ class Endings:
                 return end_suppression(store, now_us)
 
         return await self._vault.with_store(work)
+
+
+def _count(store: VaultStore, owner: bytes) -> None:
+    """Have every process know that keys of somebody have changed; within the transaction that changes them."""
+    store.run("count_change")
+    store.run("note_change", owner)
+    store.run("forget_changes", CHANGES_KEPT_MAX)
 
 
 def counted(keys: Iterable[KeyRow]) -> Counter[int]:

@@ -48,7 +48,9 @@ from schemas.events import (
 )
 from schemas.person_states import ALL_PURPOSES, GONE, PersonState, PersonStateRow, StateChange, pack_change
 
-EVENTS_AT_ONCE = 500
+EVENTS_AT_ONCE = 200
+PACE_S = 0.02
+"""Between two looks at so many events of one person."""
 LOOKS_MAX = 10
 COPY_POLL_S = 0.05
 COPY_WAIT_S = 10.0
@@ -196,7 +198,7 @@ class Eraser:
         tell("keys destroyed")
         await asyncio.to_thread(self._views.forget, person)
         tell("views")
-        found, entries = await self._forget_in_log(person, tell)
+        found, entries = await self._forget_in_log(person, requested.position, tell)
         # A process that held keys when they were destroyed has lost its lease since, whether or not it runs.
         await asyncio.sleep(max(0.0, destroyed_s + LEASE_S + LEASE_MARGIN_S - time.monotonic()))
         tell("caches")
@@ -222,8 +224,16 @@ class Eraser:
             await self._note(StateChange(person, ALL_PURPOSES, PersonState.ERASED))
         await self._endings.erase(person, orjson.dumps({"documents": documents}))
 
-    async def _forget_in_log(self, person: bytes, tell: Tell) -> tuple[Counter[str], list[int]]:
-        """Forget everything but by which events the person is found; give what was found, and their stream entries."""
+    async def _forget_in_log(self, person: bytes, fenced_at: int, tell: Tell) -> tuple[Counter[str], list[int]]:
+        """Forget everything but by which events the person is found; give what was found, and their stream entries.
+
+        Raises Damaged for an event that is newer than the fence, or has a part whose key was never destroyed.
+        """
+        destroyed = {
+            (key.purpose, key.year, key.version)
+            for key in await self._endings.keys_of(person)
+            if key.state == KeyState.DESTROYED
+        }
         await self._steps(ForgetRequest(Forget.DOCUMENTS, person))
         tell("documents")
         terms = tuple(
@@ -232,6 +242,7 @@ class Eraser:
         found = Counter[str]()
         entries: list[int] = []
         async for events in self._about(person):
+            _check(events, person, fenced_at, destroyed)
             kinds = await self._sorted(person, events)
             found.update(kinds.values())
             dead = tuple([position for position, kind in kinds.items() if kind == "dead"])
@@ -255,6 +266,8 @@ class Eraser:
         while events := await self._log.events_about(person, position, EVENTS_AT_ONCE):
             yield events
             position = events[-1].position
+            # Others go first: there is time until the leases have ended.
+            await asyncio.sleep(PACE_S)
 
     async def _sorted(self, person: bytes, events: Sequence[Event]) -> dict[int, str]:
         """Say of each event what becomes of it, by the headers of its parts: no key is needed for that."""
@@ -282,20 +295,9 @@ class Eraser:
             raise Damaged("a document of an erased person is there again")
         if rows := await asyncio.to_thread(self._views.rows_about, person):
             raise Damaged(f"views have {rows} rows of an erased person")
-        destroyed = {
-            (key.purpose, key.year, key.version)
-            for key in await self._endings.keys_of(person)
-            if key.state == KeyState.DESTROYED
-        }
-        async for events in self._about(person):
-            if events[-1].position > fenced_at:
-                raise Damaged("an event about a person is newer than their fence")
-            for event in events:
-                for part in split_parts(event.state):
-                    header = part.header
-                    mine = header.owner == person and header.algorithm
-                    if mine and (header.purpose, header.year, header.key_version) not in destroyed:
-                        raise Damaged("a part of an erased person names a key that was never destroyed")
+        # What is in the log up to the fence was looked at, and the log does not change.
+        if await self._log.events_about(person, fenced_at, 1):
+            raise Damaged("an event about a person is newer than their fence")
 
     async def _complete(
         self, person: bytes, requested: Event, found: Counter[str], entries: Sequence[int]
@@ -339,6 +341,18 @@ class Eraser:
                 if done is not None:
                     return done
         raise Busy("others keep appending to the completion stream; the erasure goes on when asked again")
+
+
+def _check(events: Sequence[Event], person: bytes, fenced_at: int, destroyed: set[tuple[int, int, int]]) -> None:
+    """Raise Damaged unless whatever these events have of a person is sealed under keys that are destroyed."""
+    if events[-1].position > fenced_at:
+        raise Damaged("an event about a person is newer than their fence")
+    for event in events:
+        for part in split_parts(event.state):
+            header = part.header
+            mine = header.owner == person and header.algorithm
+            if mine and (header.purpose, header.year, header.key_version) not in destroyed:
+                raise Damaged("a part of an erased person names a key that was never destroyed")
 
 
 def _is_known(outcome: Changed) -> bool:

@@ -30,7 +30,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lrs.blinding import Blinding
 from lrs.errors import Damaged
 from lrs.key_providers import KeyProvider
-from lrs.keys import FIRST_VERSION, KeyId, KeyState, SealingKey, Secrets, key_binding, remember, wipe
+from lrs.keys import (
+    FIRST_VERSION,
+    SECRET_NAMES,
+    KeyId,
+    KeyState,
+    SealingKey,
+    Secrets,
+    changed_since,
+    forget,
+    key_binding,
+    remember,
+    secrets_from,
+    wipe,
+)
 from lrs.suppression import suppressed_among
 from lrs.vault_store import VaultStore
 from schemas.envelope import KEY_BYTES, NOBODY, NONCE_BYTES, OWNER_BYTES, Purpose
@@ -43,18 +56,6 @@ CIPHERS_KEPT_MAX = 20_000
 TAG_BYTES = 16
 
 T = TypeVar("T")
-
-
-_SECRET_NAMES = (
-    "id_pepper",
-    "identifier_pepper",
-    "cursor_key",
-    "store_key",
-    "placeholder_pepper",
-    "credential_pepper",
-    "etag_pepper",
-    "signing_key",
-)
 
 
 class KeyVault:
@@ -116,7 +117,7 @@ class KeyVault:
             wipe(epoch_key)
         self._load_epoch()
         held = {name for name, *_ in store.rows("secrets")}
-        missing = [name for name in _SECRET_NAMES if name not in held]
+        missing = [name for name in SECRET_NAMES if name not in held]
         if missing:
             rows = [(name, self._epoch, self._wrap(b"secret " + name.encode(), os.urandom(32))) for name in missing]
             with store.transaction():
@@ -126,15 +127,7 @@ class KeyVault:
             for name, _, wrapped in store.rows("secrets")
         }
         self.blinding = Blinding(plain["id_pepper"], plain["identifier_pepper"])
-        self.secrets = Secrets(
-            AESGCM(plain["cursor_key"]),
-            AESGCM(plain["store_key"]),
-            plain["placeholder_pepper"],
-            plain["credential_pepper"],
-            plain["etag_pepper"],
-            plain["signing_key"],
-            bytes(store.rows("vault_id")[0][0]),
-        )
+        self.secrets = secrets_from(plain, bytes(store.rows("vault_id")[0][0]))
         self._apply_lease(*self._renew())
 
     def _load_epoch(self) -> None:
@@ -378,15 +371,23 @@ class KeyVault:
         return nonce + self._epoch_cipher.encrypt(nonce, plain, binding)
 
     def unwrapped(self, binding: bytes, wrapped: bytes) -> bytearray:
-        """Undo `wrap_text` into bytes that the caller wipes. Raises Damaged."""
-        assert self._epoch_cipher is not None
+        """Undo `wrap_text` into bytes that the caller wipes; in the vault's thread. Raises Damaged.
+
+        A row that another process has just wrapped anew has this one go on to that epoch.
+        """
         wrapped = bytes(wrapped)
         plain = bytearray(max(0, len(wrapped) - NONCE_BYTES - TAG_BYTES))
-        try:
-            self._epoch_cipher.decrypt_into(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], binding, plain)
-        except (InvalidTag, ValueError) as error:
-            raise Damaged("a row of the vault does not open with the epoch's key") from error
-        return plain
+        while True:
+            assert self._epoch_cipher is not None
+            try:
+                self._epoch_cipher.decrypt_into(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], binding, plain)
+            except (InvalidTag, ValueError) as error:
+                newest = self._store.rows("newest_epoch")[0][0]
+                if newest == self._epoch:
+                    raise Damaged("a row of the vault does not open with the epoch's key") from error
+                self._look_for_epoch(newest)
+            else:
+                return plain
 
     def _living(self, key: KeyId, state: int, wrapped: bytes | None) -> AESGCM | None:
         """Give a key's cipher, None where it is destroyed or lost. Raises Damaged for a living key without bytes."""
@@ -410,27 +411,25 @@ class KeyVault:
                 # The lease runs out by itself when the vault stays away; that is what it is for.
                 continue
 
-    def _renew(self) -> tuple[float, int]:
+    def _renew(self) -> tuple[float, int, list[bytes] | None]:
         asked = time.monotonic()
         changes, epoch = self._store.rows("changes")[0]
         self._look_for_epoch(epoch)
-        return asked, changes
+        return asked, changes, changed_since(self._store, self._changes, changes)
 
-    def _apply_lease(self, asked: float, changes: int) -> None:
+    def _apply_lease(self, asked: float, changes: int, changed: list[bytes] | None) -> None:
         """On the event loop, after every read that the vault's thread did before: nothing stale is kept."""
         if changes != self._changes:
-            self.drop()
+            self.drop(changed)
             self._changes = changes
         self._lease_until = asked + LEASE_S
 
-    def drop(self) -> None:
-        """Forget at once what is in memory of people and keys: some of them have just ended."""
-        self._drop_ciphers()
-        self._pseudonyms.clear()
-
-    def _drop_ciphers(self) -> None:
-        self._sealing.clear()
-        self._opening.clear()
+    def drop(self, owners: Iterable[bytes] | None = None) -> None:
+        """Forget at once what is in memory of some people and their keys, of everybody where none are named."""
+        gone = None if owners is None else frozenset(owners)
+        forget(self._sealing, gone, lambda key, _: key[0])
+        forget(self._opening, gone, lambda key, _: key.owner)
+        forget(self._pseudonyms, gone, lambda _, owner: owner)
 
     # ── the store, for those who keep rows of their own in it ────────────────────────────────────────────────────
 
@@ -447,4 +446,14 @@ class KeyVault:
         return bytes(self.unwrapped(binding, wrapped))
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._settled, work, *arguments)
+
+    def _settled(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do some work; again where rows were read in one epoch and opened in another."""
+        while True:
+            epoch = self._epoch
+            try:
+                return work(*arguments)
+            except Damaged:
+                if epoch in (0, self._epoch):
+                    raise

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from lrs.vault_store import VaultStore
+
 FIRST_VERSION = 1
+CHANGED_MAX = 1_000
+"""Of so many changes at once it is looked up whose they are; of more, everybody is looked up anew."""
+
+
+SECRET_NAMES = (
+    "id_pepper",
+    "identifier_pepper",
+    "cursor_key",
+    "store_key",
+    "placeholder_pepper",
+    "credential_pepper",
+    "etag_pepper",
+    "signing_key",
+)
+"""What the store keeps secret besides keys: made once, at the first start."""
 
 
 class KeyState(IntEnum):
@@ -48,6 +65,19 @@ class Secrets(NamedTuple):
     store_owner: bytes
 
 
+def secrets_from(plain: Mapping[str, bytes], store_owner: bytes) -> Secrets:
+    """Put the secrets of these names into the form in which they are used."""
+    return Secrets(
+        AESGCM(plain["cursor_key"]),
+        AESGCM(plain["store_key"]),
+        plain["placeholder_pepper"],
+        plain["credential_pepper"],
+        plain["etag_pepper"],
+        plain["signing_key"],
+        store_owner,
+    )
+
+
 def key_binding(key: KeyId) -> bytes:
     """Give what a wrapped key is bound to."""
     return b"key %s %d %d %d" % (key.owner, key.purpose, key.year, key.version)
@@ -63,3 +93,22 @@ def remember(memory: dict[Any, Any], items: Iterable[tuple[Any, Any]], kept_max:
     memory.update(items)
     while len(memory) > kept_max:
         del memory[next(iter(memory))]
+
+
+def forget(memory: dict[Any, Any], owners: frozenset[bytes] | None, owner_of: Callable[[Any, Any], bytes]) -> None:
+    """Take out of a memory what is some owners', all of it where none are named."""
+    if owners is None:
+        memory.clear()
+        return
+    for one in [key for key, value in memory.items() if owner_of(key, value) in owners]:
+        del memory[one]
+
+
+def changed_since(store: VaultStore, known: int, newest: int) -> list[bytes] | None:
+    """Give whose keys changed between two counts of changes; None where that is everybody's, or is not known."""
+    if newest == known:
+        return []
+    if known < 0 or newest < known or newest - known > CHANGED_MAX:
+        return None
+    rows = store.rows("changes_after", known, newest, CHANGED_MAX)
+    return [bytes(owner) for _, owner in rows] if len(rows) == newest - known else None

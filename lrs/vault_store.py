@@ -107,6 +107,9 @@ class SQLiteVault:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
+        if self._connection.in_transaction:
+            yield
+            return
         with telling_full_disk(_WHAT):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -183,7 +186,7 @@ class PostgresVault:
         with self._connection.transaction():
             # Two servers that start at once would otherwise both make the same table and one would fail.
             self._connection.execute("SELECT pg_advisory_xact_lock(4717)")
-            if self._connection.execute("SELECT to_regclass('journal')").fetchone() != (None,):
+            if self._connection.execute("SELECT to_regclass('change')").fetchone() != (None,):
                 return
             for statement in split_script(script("vault_postgres")):
                 self._connection.execute(statement)

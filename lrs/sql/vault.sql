@@ -8,6 +8,12 @@ SELECT vault_id FROM vault
 SELECT changes, (SELECT max(epoch) FROM epoch) FROM vault
 -- name: count_change
 UPDATE vault SET changes = changes + 1
+-- name: note_change
+INSERT INTO change (number, owner) SELECT changes, ? FROM vault WHERE true ON CONFLICT DO NOTHING
+-- name: changes_after
+SELECT number, owner FROM change WHERE number > ? AND number <= ? ORDER BY number LIMIT ?
+-- name: forget_changes
+DELETE FROM change WHERE number <= (SELECT changes FROM vault) - ?
 
 -- name: insert_epoch
 INSERT INTO epoch (epoch, wrapped, created_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING

@@ -66,3 +66,8 @@ CREATE TABLE IF NOT EXISTS journal (
     head BYTEA NOT NULL,
     copied INTEGER NOT NULL
 );
+-- Of the newest changes whose keys they ended: everybody else's stay in memory.
+CREATE TABLE IF NOT EXISTS change (
+    number BIGINT PRIMARY KEY,
+    owner BYTEA NOT NULL
+);

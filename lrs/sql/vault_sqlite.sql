@@ -60,3 +60,8 @@ CREATE TABLE IF NOT EXISTS journal (
     head BLOB NOT NULL,
     copied INTEGER NOT NULL
 );
+-- Of the newest changes whose keys they ended: everybody else's stay in memory.
+CREATE TABLE IF NOT EXISTS change (
+    number INTEGER PRIMARY KEY,
+    owner BLOB NOT NULL
+);

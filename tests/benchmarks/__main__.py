@@ -2,7 +2,7 @@
 
     make bench                              everything, with a million statements (about ten minutes)
     make bench ARGS="--stored 100000"       quicker
-    make bench ARGS="--only post"           one part: post, query or movement (relay, views, and the time to a view)
+    make bench ARGS="--only post"           one part: post, query, erasure, or movement (relay, views, time to a view)
 
 The floor is the same HTTP server that only parses the body and answers. Client, server, writer and database share the
 machine's cores, so every figure is of all of them together. Each POST figure is the median of several alternating runs.
@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from tests.benchmarks.erasure import erasure_figures
 from tests.benchmarks.load import Outcome, request, run_load
 from tests.benchmarks.movement import movement_figures
 from tests.benchmarks.statements import probes, statements
@@ -58,7 +59,8 @@ class Store:
     def __init__(self, name: str, griffel: Griffel) -> None:
         self.name = name
         self.authorization = griffel.authorization
-        self.host, self.port = "127.0.0.1", griffel.port
+        self.host, self.port, self.base = "127.0.0.1", griffel.port, griffel.base
+        self.credential = (griffel.key, griffel.secret)
         self._seeds = itertools.count(1)
         assert griffel.process is not None
         self._pid = griffel.process.pid
@@ -278,6 +280,11 @@ async def store_figures(options: argparse.Namespace) -> None:
             for store in running:
                 await post_figures(store, floor_port, table)
             console.print(table)
+        if options.only in ("all", "erasure"):
+            table = Table("store", "erasing a learner with 10,000 statements", "median", "wanted")
+            for store in running:
+                await erasure_figures(store.name, store.base, store.credential, store.load, store.await_views, table)
+            console.print(table)
         if options.only in ("all", "query"):
             table = Table("store", "what", f"p50 at {SMALL_STORED:,}", f"p50 at {options.stored:,}", "ratio", "p99")
             for store in running:
@@ -288,7 +295,7 @@ async def store_figures(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stored", type=int, default=1_000_000, help="statements at which queries are measured last")
-    parser.add_argument("--only", choices=("all", "post", "query", "movement"), default="all")
+    parser.add_argument("--only", choices=("all", "post", "query", "erasure", "movement"), default="all")
     parser.add_argument("--mode", action="append", choices=("embedded", "cluster"), help="default: both")
     given = parser.parse_args()
     given.mode = given.mode or ["embedded", "cluster"]

@@ -328,7 +328,7 @@ async def test_an_erased_learners_entry_is_empty_for_good(settings: Settings) ->
         await services.vault.with_store(
             lambda store: run(settings, "keys_url", "vault/vault.db", text, [KeyState.DESTROYED, owner])
         )
-        services.vault._drop_ciphers()
+        services.vault.drop()
         assert kinds(await entries(services)) == ["entry.empty"]
 
 

@@ -320,7 +320,7 @@ async def test_a_later_version_is_sealed_with_and_the_earlier_stays_ended(
     await change_rows(
         open_store, f"INSERT INTO key ({columns}) VALUES (?, ?, ?, 2, 1, 1, ?)", owner, int(LEARNING), YEAR, wrapped
     )
-    vault._drop_ciphers()
+    vault.drop()
     sealing = (await vault.for_sealing([owner], LEARNING, YEAR))[owner]
     assert sealing is not None
     assert sealing.version == 2
@@ -332,7 +332,7 @@ async def test_a_later_version_is_sealed_with_and_the_earlier_stays_ended(
 async def test_a_key_that_is_missing_is_damage_and_never_called_erased(vault: KeyVault, open_store: OpenStore) -> None:
     ann, bea = (await vault.pseudonyms([mbox("ann"), mbox("bea")], YEAR)).values()
     await change_rows(open_store, "DELETE FROM key WHERE owner = ?", ann)
-    vault._drop_ciphers()
+    vault.drop()
     with pytest.raises(Damaged):
         await vault.for_opening([KeyId(owner, LEARNING, YEAR, 1) for owner in (bea, ann)])
 
@@ -340,7 +340,7 @@ async def test_a_key_that_is_missing_is_damage_and_never_called_erased(vault: Ke
 async def test_a_living_key_without_its_bytes_is_damage_too(vault: KeyVault, open_store: OpenStore) -> None:
     owner = (await vault.pseudonyms([mbox("ann")], YEAR))[mbox("ann")]
     await change_rows(open_store, "UPDATE key SET wrapped = NULL WHERE owner = ?", owner)
-    vault._drop_ciphers()
+    vault.drop()
     with pytest.raises(Damaged):
         await vault.for_opening([KeyId(owner, LEARNING, YEAR, 1)])
 
@@ -350,7 +350,7 @@ async def test_a_key_row_that_was_changed_is_damage(vault: KeyVault, open_store:
     await change_rows(
         open_store, "UPDATE key SET wrapped = (SELECT wrapped FROM key WHERE owner = ?) WHERE owner = ?", bea, ann
     )
-    vault._drop_ciphers()
+    vault.drop()
     with pytest.raises(Damaged):
         await vault.for_opening([KeyId(ann, LEARNING, YEAR, 1)])
     with pytest.raises(Damaged):
