@@ -130,15 +130,15 @@ class Credentials:
         blind = self._blind(key)
         named = authority or {"objectType": "Agent", "account": {"homePage": CREDENTIALS_HOME_PAGE, "name": key}}
         plain = orjson.dumps({"key": key, "label": label, "authority": named})
-        row = (
-            blind,
-            self._hash(secret),
-            " ".join(sorted(scopes)),
-            int(purpose),
-            int(self._clock() * 1_000_000),
-            self._vault.wrap_text(b"credential " + blind, plain),
-        )
-        await self._vault.with_store(lambda store: store.run("insert_credential", *row))
+        told = (self._hash(secret), " ".join(sorted(scopes)), int(purpose), int(self._clock() * 1_000_000))
+
+        def insert(store: VaultStore) -> None:
+            with store.transaction():
+                store.share_minting()
+                self._vault.epoch.pin()
+                store.run("insert_credential", blind, *told, self._vault.epoch.wrap(b"credential " + blind, plain))
+
+        await self._vault.with_store(insert)
         return key, secret
 
     async def listed(self) -> list[Credential]:
@@ -200,7 +200,7 @@ class Credentials:
 
     def _read(self, row: Any) -> Credential:
         blind, _, scopes, purpose, created_us, revoked_us, sealed = row
-        told = orjson.loads(self._vault.unwrap_text(b"credential " + bytes(blind), bytes(sealed)))
+        told = orjson.loads(self._vault.epoch.unwrap(b"credential " + bytes(blind), bytes(sealed)))
         return Credential(
             told["key"],
             told["label"],

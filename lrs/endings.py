@@ -55,10 +55,10 @@ class Endings:
         def work(store: VaultStore) -> Ended:
             with store.transaction():
                 store.lock_minting()
-                epoch = self._vault.pin_epoch()
+                epoch = self._vault.epoch.pin()
                 known = self._vault.unwrapped_identifiers(owner)
                 until_us = now_us + SUPPRESSED_DAYS * DAY_US
-                suppress(store, known, until_us, epoch, self._vault.wrap_text, self._vault.unwrap_text)
+                suppress(store, known, until_us, epoch, self._vault.epoch.wrap, self._vault.epoch.unwrap)
                 store.run("delete_identifiers_of", owner)
                 keys = store.run("destroy_keys", owner)
                 store.run("insert_erased", owner, now_us, len(known), footprint)
@@ -94,7 +94,7 @@ class Endings:
         def work(store: VaultStore) -> bool:
             with store.transaction():
                 store.lock_minting()
-                self._vault.pin_epoch()
+                self._vault.epoch.pin()
                 mine = [row for row in store.rows("keys_of_owner", owner) if (row[0], row[1]) == (purpose, year)]
                 ended = bool(mine) and mine[-1][3] == KeyState.DESTROYED
                 if not ended or store.rows("erased", among=[owner]):

@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lrs.blinding import Blinding
+from lrs.epoch import EpochKey
 from lrs.errors import Damaged
 from lrs.key_providers import KeyProvider
 from lrs.keys import (
@@ -46,14 +46,13 @@ from lrs.keys import (
 )
 from lrs.suppression import suppressed_among
 from lrs.vault_store import VaultStore
-from schemas.envelope import KEY_BYTES, NOBODY, NONCE_BYTES, OWNER_BYTES, Purpose
+from schemas.envelope import KEY_BYTES, NOBODY, OWNER_BYTES, Purpose
 from schemas.people import sha1sum_identifier
 
 LEASE_S = 5.0
 RENEW_S = 1.0
 PEOPLE_KEPT_MAX = 50_000
 CIPHERS_KEPT_MAX = 20_000
-TAG_BYTES = 16
 
 T = TypeVar("T")
 
@@ -69,8 +68,7 @@ class KeyVault:
         self.provider = provider
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vault")
-        self._epoch = 0
-        self._epoch_cipher: AESGCM | None = None
+        self.epoch = EpochKey(store, provider, self._take_pepper)
         self._pseudonyms: dict[str, bytes] = {}
         self._sealing: dict[tuple[bytes, int, int], SealingKey | None] = {}
         self._opening: dict[KeyId, AESGCM | None] = {}
@@ -96,7 +94,7 @@ class KeyVault:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
         self.drop()
-        self._epoch_cipher = None
+        self.epoch.forget()
         await self._in_thread(self._store.close)
         await asyncio.to_thread(self._thread.shutdown)
 
@@ -115,39 +113,29 @@ class KeyVault:
                 store.run("insert_vault", os.urandom(OWNER_BYTES))
                 store.run("insert_epoch", 1, wrapped, int(self._clock() * 1_000_000))
             wipe(epoch_key)
-        self._load_epoch()
+        self.epoch.load()
         held = {name for name, *_ in store.rows("secrets")}
         missing = [name for name in SECRET_NAMES if name not in held]
         if missing:
-            rows = [(name, self._epoch, self._wrap(b"secret " + name.encode(), os.urandom(32))) for name in missing]
+            rows = [
+                (name, self.epoch.number, self.epoch.wrap(b"secret " + name.encode(), os.urandom(32)))
+                for name in missing
+            ]
             with store.transaction():
                 store.run_many("insert_secret", rows)
         plain = {
-            name: bytes(self.unwrapped(b"secret " + name.encode(), wrapped))
+            name: bytes(self.epoch.unwrap(b"secret " + name.encode(), wrapped))
             for name, _, wrapped in store.rows("secrets")
         }
         self.blinding = Blinding(plain["id_pepper"], plain["identifier_pepper"])
         self.secrets = secrets_from(plain, bytes(store.rows("vault_id")[0][0]))
         self._apply_lease(*self._renew())
 
-    def _load_epoch(self) -> None:
-        epoch, wrapped, _ = self._store.rows("epochs")[-1]
-        key = self.provider.unwrap(epoch, bytes(wrapped))
-        self._epoch_cipher = AESGCM(key)
-        self._epoch = epoch
-        wipe(key)
-
-    def _follow_epoch(self) -> None:
-        """Go on with the newest epoch, and the pepper of identifiers that belongs to it; within a transaction."""
-        self._store.share_epoch()
-        self._load_epoch()
+    def _take_pepper(self) -> None:
+        """Blind identifiers as the epoch that has just begun does."""
         rows = {name: wrapped for name, _, wrapped in self._store.rows("secrets")}
-        self.blinding.renew(bytes(self.unwrapped(b"secret identifier_pepper", rows["identifier_pepper"])))
-
-    def _look_for_epoch(self, newest: int) -> None:
-        if newest != self._epoch:
-            with self._store.transaction():
-                self._follow_epoch()
+        pepper = self.epoch.unwrap(b"secret identifier_pepper", rows["identifier_pepper"])
+        self.blinding.renew(bytes(pepper))
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -200,11 +188,11 @@ class KeyVault:
     def unwrapped_identifiers(self, owner: bytes) -> list[str]:
         """Give what `identifiers_of` gives, to whoever works in the vault's thread."""
         rows = self._store.rows("identifiers_of", owner)
-        return [self.unwrapped(b"identifier " + owner, wrapped).decode() for _, wrapped in rows]
+        return [self.epoch.unwrap(b"identifier " + owner, wrapped).decode() for _, wrapped in rows]
 
     def _find(self, identifiers: Sequence[str]) -> dict[str, bytes]:
         """Find owners, in the epoch that is."""
-        self._look_for_epoch(self._store.rows("newest_epoch")[0][0])
+        self.epoch.follow(self._store.rows("newest_epoch")[0][0])
         return self._look_up(identifiers)
 
     def _look_up(self, identifiers: Sequence[str]) -> dict[str, bytes]:
@@ -235,12 +223,12 @@ class KeyVault:
     def _mint_missing(self, identifiers: list[str], year: int, purpose: Purpose) -> dict[str, bytes]:
         with self._store.transaction():
             self._store.lock_minting()
-            self.pin_epoch()
+            self.epoch.pin()
             # Another process may have minted them, or one of their other forms, a moment ago.
             found = self._look_up(identifiers)
             now_us = int(self._clock() * 1_000_000)
             lost = [one for one in identifiers if one not in found]
-            found |= dict.fromkeys(suppressed_among(self._store, lost, now_us, self.unwrapped), NOBODY)
+            found |= dict.fromkeys(suppressed_among(self._store, lost, now_us, self.epoch.unwrap), NOBODY)
             links: list[tuple[bytes, bytes, int, bytes]] = []
             fresh: dict[str, bytes] = {}
             for identifier in identifiers:
@@ -252,8 +240,8 @@ class KeyVault:
                 for form in (identifier, hashed):
                     if form is not None:
                         fresh[form] = owner
-                        wrapped = self._wrap(b"identifier " + owner, form.encode())
-                        links.append((self.blinding.identifier(form), owner, self._epoch, wrapped))
+                        wrapped = self.epoch.wrap(b"identifier " + owner, form.encode())
+                        links.append((self.blinding.identifier(form), owner, self.epoch.number, wrapped))
             self._store.run_many("insert_identifier", links)
             minted = self._look_up(identifiers)
             self.insert_keys(sorted(set(minted.values())), purpose, year)
@@ -311,7 +299,7 @@ class KeyVault:
         if missing:
             with self._store.transaction():
                 self._store.share_minting()
-                self.pin_epoch()
+                self.epoch.pin()
                 self.insert_keys(missing, purpose, year)
             found |= self._newest_keys(missing, purpose, year)
         return found
@@ -326,7 +314,15 @@ class KeyVault:
             key = bytearray(os.urandom(KEY_BYTES))
             binding = key_binding(KeyId(owner, purpose, year, version))
             rows.append(
-                (owner, int(purpose), year, version, int(KeyState.ACTIVE), self._epoch, self._wrap(binding, key))
+                (
+                    owner,
+                    int(purpose),
+                    year,
+                    version,
+                    int(KeyState.ACTIVE),
+                    self.epoch.number,
+                    self.epoch.wrap(binding, key),
+                )
             )
             wipe(key)
         self._store.run_many("insert_key", rows)
@@ -357,45 +353,13 @@ class KeyVault:
             raise Damaged("a key is missing from the vault although it was never destroyed")
         return found
 
-    # ── wrapping ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def pin_epoch(self) -> int:
-        """Keep a rotation out until the transaction ends; give the epoch. For whoever works in the vault's thread."""
-        if self._store.share_epoch() != self._epoch:
-            self._follow_epoch()
-        return self._epoch
-
-    def _wrap(self, binding: bytes, plain: bytes | bytearray) -> bytes:
-        assert self._epoch_cipher is not None
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._epoch_cipher.encrypt(nonce, plain, binding)
-
-    def unwrapped(self, binding: bytes, wrapped: bytes) -> bytearray:
-        """Undo `wrap_text` into bytes that the caller wipes; in the vault's thread. Raises Damaged.
-
-        A row that another process has just wrapped anew has this one go on to that epoch.
-        """
-        wrapped = bytes(wrapped)
-        plain = bytearray(max(0, len(wrapped) - NONCE_BYTES - TAG_BYTES))
-        while True:
-            assert self._epoch_cipher is not None
-            try:
-                self._epoch_cipher.decrypt_into(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], binding, plain)
-            except (InvalidTag, ValueError) as error:
-                newest = self._store.rows("newest_epoch")[0][0]
-                if newest == self._epoch:
-                    raise Damaged("a row of the vault does not open with the epoch's key") from error
-                self._look_for_epoch(newest)
-            else:
-                return plain
-
     def _living(self, key: KeyId, state: int, wrapped: bytes | None) -> AESGCM | None:
         """Give a key's cipher, None where it is destroyed or lost. Raises Damaged for a living key without bytes."""
         if state != KeyState.ACTIVE:
             return None
         if wrapped is None:
             raise Damaged("a key's bytes are missing from the vault although it was never destroyed")
-        plain = self.unwrapped(key_binding(key), wrapped)
+        plain = self.epoch.unwrap(key_binding(key), wrapped)
         cipher = AESGCM(plain)
         wipe(plain)
         return cipher
@@ -414,7 +378,7 @@ class KeyVault:
     def _renew(self) -> tuple[float, int, list[bytes] | None]:
         asked = time.monotonic()
         changes, epoch = self._store.rows("changes")[0]
-        self._look_for_epoch(epoch)
+        self.epoch.follow(epoch)
         return asked, changes, changed_since(self._store, self._changes, changes)
 
     def _apply_lease(self, asked: float, changes: int, changed: list[bytes] | None) -> None:
@@ -437,23 +401,15 @@ class KeyVault:
         """Run work on the vault's tables in the vault's thread (credentials live there)."""
         return await self._in_thread(work, self._store)
 
-    def wrap_text(self, binding: bytes, text: bytes) -> bytes:
-        """Wrap a small text under the epoch's key."""
-        return self._wrap(binding, text)
-
-    def unwrap_text(self, binding: bytes, wrapped: bytes) -> bytes:
-        """Undo `wrap_text`. Raises Damaged."""
-        return bytes(self.unwrapped(binding, wrapped))
-
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._settled, work, *arguments)
 
     def _settled(self, work: Callable[..., T], *arguments: Any) -> T:
         """Do some work; again where rows were read in one epoch and opened in another."""
         while True:
-            epoch = self._epoch
+            epoch = self.epoch.number
             try:
                 return work(*arguments)
             except Damaged:
-                if epoch in (0, self._epoch):
+                if epoch in (0, self.epoch.number):
                     raise

@@ -105,7 +105,7 @@ class Rotation:
     def _rotate(self, store: VaultStore, older_than_us: int | None, kept: int | None) -> Rotated | None:
         with store.transaction():
             store.lock_minting()
-            old = self._vault.pin_epoch()
+            old = self._vault.epoch.pin()
             if older_than_us is not None and store.rows("epochs")[-1][2] > older_than_us:
                 return None
             epoch = old + 1
@@ -130,7 +130,7 @@ class Rotation:
         for one in range(max(1, oldest - ROOTS_LOOKED_AT), oldest):
             self._provider.destroy(one)
         with store.transaction():
-            self._vault.pin_epoch()
+            self._vault.epoch.pin()
         return Rotated(epoch, keys, identifiers, tuple([row[0] for row in store.rows("epochs")]))
 
 
@@ -160,7 +160,7 @@ class _Wrapping:
         links = []
         for owner, old in rows:
             binding = b"identifier " + bytes(owner)
-            plain = self._vault.unwrap_text(binding, bytes(old))
+            plain = bytes(self._vault.epoch.unwrap(binding, bytes(old)))
             blind = self._vault.blinding.identifier_under(pepper, plain)
             links.append((blind, bytes(owner), self._epoch, self._wrap(binding, plain)))
         store.run("delete_all_identifiers")
@@ -182,7 +182,7 @@ class _Wrapping:
             store.run("update_credential", self._again(b"credential " + bytes(blind), bytes(sealed)), bytes(blind))
 
     def _again(self, binding: bytes, wrapped: bytes) -> bytes:
-        plain = self._vault.unwrapped(binding, wrapped)
+        plain = self._vault.epoch.unwrap(binding, wrapped)
         fresh = self._wrap(binding, plain)
         wipe(plain)
         return fresh

@@ -491,7 +491,9 @@ class Griffel:
             self.process = None
         atexit.unregister(self.kill)
 
-    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, check: bool = True, bound_s: float = COMMAND_BOUND_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run `griffel ARGUMENTS` in the server's environment, as an operator on the same machine would."""
         said = subprocess.run(
             [sys.executable, "-m", "lrs", *arguments],
@@ -501,7 +503,7 @@ class Griffel:
             capture_output=True,
             text=True,
             check=False,
-            timeout=COMMAND_BOUND_S,
+            timeout=bound_s,
         )
         if check and said.returncode:
             typed = " ".join(["griffel", *arguments])

@@ -314,7 +314,7 @@ async def test_a_later_version_is_sealed_with_and_the_earlier_stays_ended(
 ) -> None:
     owner = (await vault.pseudonyms([mbox("ann")], YEAR))[mbox("ann")]
     key = KeyId(owner, LEARNING, YEAR, 2)
-    wrapped = vault._wrap(b"key %s %d %d %d" % (owner, LEARNING, YEAR, 2), os.urandom(32))
+    wrapped = vault.epoch.wrap(b"key %s %d %d %d" % (owner, LEARNING, YEAR, 2), os.urandom(32))
     await destroy(open_store, owner)
     columns = "owner, purpose, year, version, state, epoch, wrapped"
     await change_rows(
@@ -358,10 +358,10 @@ async def test_a_key_row_that_was_changed_is_damage(vault: KeyVault, open_store:
 
 
 async def test_a_wrapped_text_opens_only_with_its_binding(vault: KeyVault) -> None:
-    wrapped = vault.wrap_text(b"here", b"text")
-    assert vault.unwrap_text(b"here", wrapped) == b"text"
+    wrapped = vault.epoch.wrap(b"here", b"text")
+    assert vault.epoch.unwrap(b"here", wrapped) == b"text"
     with pytest.raises(Damaged):
-        vault.unwrap_text(b"there", wrapped)
+        vault.epoch.unwrap(b"there", wrapped)
 
 
 async def test_nothing_that_names_a_learner_stands_in_the_tables(vault: KeyVault, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from tests.kafka_services import Kafka
 from tests.services import Griffel, Postgres, free_port
 
 PARTITIONS = 4
+REBUILD_BOUND_S = 300
+"""Many rounds leave hundreds of thousands of statements."""
 PROJECTIONS = ("progress", "completion_stream")
 READY_BOUND_S = 90
 SETTLE_BOUND_S = 120
@@ -233,7 +235,7 @@ class Deployment:
         rows = [json.loads(line) for line in before.splitlines()]
         if (kept := sum(row["table"] == "fact" for row in rows)) != facts:
             wrong.append(f"the view has {kept} facts of {facts} statements")
-        self.first.command("views", "rebuild", "progress", "--quiet")
+        self.first.command("views", "rebuild", "progress", "--quiet", bound_s=REBUILD_BOUND_S)
         if ask(self.first, "views", "dump", "progress") != before:
             wrong.append("the view is not what a rebuild from the log gives")
         if letters := self._views.dead_letters():
