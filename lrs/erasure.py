@@ -48,7 +48,7 @@ from schemas.events import (
 )
 from schemas.person_states import ALL_PURPOSES, GONE, PersonState, PersonStateRow, StateChange, pack_change
 
-EVENTS_AT_ONCE = 200
+EVENTS_AT_ONCE = 500
 PACE_S = 0.02
 """Between two looks at so many events of one person."""
 LOOKS_MAX = 10

@@ -70,6 +70,10 @@ class SqlTables(Protocol):
         """Run SQL for each of many rows."""
         ...
 
+    def delete_terms(self, rows: Sequence[tuple[int, int, int]]) -> None:
+        """Take (term, position, source) out of the posting lists."""
+        ...
+
     def settle_all(self) -> None:
         """Write every statement into the lists."""
         ...
@@ -131,28 +135,37 @@ def _forget_statements(tables: SqlTables, request: ForgetRequest) -> Forgotten:
         raise InvalidInput(f"a step of forgetting takes {ROWS_AT_ONCE} statements", "")
     rows = {row.position: row for row in _rows(tables, "s.position", (*request.dead, *request.named))}
     gone: list[tuple[int, int, int]] = []
-    for position in request.dead:
-        if position in rows:
-            gone += _lists_of(tables, rows[position])
+    dying = [rows[position] for position in request.dead if position in rows]
+    referred_to = {one.target for one in _rows(tables, "s.target", [row.originator_id for row in dying])}
+    for row in dying:
+        gone += _lists_of(tables, row, is_referred_to=row.originator_id in referred_to)
     if gone:
-        tables.do_many("DELETE FROM term WHERE term = ? AND position = ? AND source = ?", sorted(set(gone)))
+        tables.delete_terms(sorted(set(gone)))
     theirs = {term.to_bytes(TERM_PACKED_BYTES, signed=True) for term in request.terms}
     dead = frozenset(request.dead)
-    left: list[tuple[bytes, bytes, int]] = []
-    for row in rows.values():
-        terms = b"" if row.position in dead else _without(row.terms, TERM_PACKED_BYTES, theirs)
-        left.append((terms, _without(row.people, PSEUDONYM_BYTES, {request.person}), row.position))
-    tables.do_many("UPDATE statement SET terms = ?, people = ? WHERE position = ?", left)
-    tables.do_many("UPDATE statement SET target = NULL, voids = NULL WHERE position = ?", [(one,) for one in dead])
+    left = {row.position: _without(row.people, PSEUDONYM_BYTES, {request.person}) for row in rows.values()}
+    tables.do_many(
+        "UPDATE statement SET terms = ?, people = ?, target = NULL, voids = NULL WHERE position = ?",
+        [(b"", left[position], position) for position in rows if position in dead],
+    )
+    tables.do_many(
+        "UPDATE statement SET terms = ?, people = ? WHERE position = ?",
+        [
+            (_without(row.terms, TERM_PACKED_BYTES, theirs), left[row.position], row.position)
+            for row in rows.values()
+            if row.position not in dead
+        ],
+    )
     blobs = tables.ask_among("SELECT blob_id FROM blob WHERE position IN (??)", request.dead)
-    tables.do_many("DELETE FROM blob WHERE position = ?", [(one,) for one in dead])
+    if blobs:
+        tables.do_many("DELETE FROM blob WHERE position = ?", [(one,) for one in dead])
     return Forgotten(len(rows), blobs=tuple([bytes(blob_id) for (blob_id,) in blobs]))
 
 
-def _lists_of(tables: SqlTables, dead: _Row) -> list[tuple[int, int, int]]:
+def _lists_of(tables: SqlTables, dead: _Row, *, is_referred_to: bool) -> list[tuple[int, int, int]]:
     """Give every row of the lists whose way passes a statement: (term, position, source) (decision 13)."""
     sources = [dead, *_leads_to(tables, dead)]
-    positions = [dead.position, *_led_from(tables, dead)]
+    positions = [dead.position, *(_led_from(tables, dead) if is_referred_to else ())]
     return [
         (term, position, source.position)
         for position in positions

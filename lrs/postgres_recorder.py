@@ -409,6 +409,16 @@ class PostgresTables:
         if rows:
             self._cursor.executemany(SQL(text.replace("?", "%s")), rows)
 
+    def delete_terms(self, rows: Sequence[tuple[int, int, int]]) -> None:
+        terms, positions, sources = zip(*rows, strict=True)
+        self.run(
+            "DELETE FROM term t "
+            "USING unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS gone (term, position, source) WHERE t.term = gone.term AND t.position = gone.position AND t.source = gone.source",
+            BigInts.of(terms),
+            BigInts.of(positions),
+            BigInts.of(sources),
+        )
+
     def settle_all(self) -> None:
         while settle(self) == SETTLE_STATEMENTS_MAX:
             continue

@@ -322,6 +322,9 @@ class SQLiteTables:
     def do_many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
         self.many(text, rows)
 
+    def delete_terms(self, rows: Sequence[tuple[int, int, int]]) -> None:
+        self.many("DELETE FROM term WHERE term = ? AND position = ? AND source = ?", rows)
+
     def settle_all(self) -> None:
         while settle(self) == SETTLE_STATEMENTS_MAX:
             continue
