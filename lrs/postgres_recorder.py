@@ -413,7 +413,8 @@ class PostgresTables:
         terms, positions, sources = zip(*rows, strict=True)
         self.run(
             "DELETE FROM term t "
-            "USING unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS gone (term, position, source) WHERE t.term = gone.term AND t.position = gone.position AND t.source = gone.source",
+            "USING unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS gone (term, position, source) "
+            "WHERE t.term = gone.term AND t.position = gone.position AND t.source = gone.source",
             BigInts.of(terms),
             BigInts.of(positions),
             BigInts.of(sources),
