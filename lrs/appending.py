@@ -21,7 +21,7 @@ from lrs.forgetting import ForgetRequest, Forgotten, SqlTables, forget
 from lrs.indexing import CHAIN_STATEMENTS_MAX, Indexed, IndexRequest, IndexTables, write_index
 from schemas.envelope import Part, clear_part, join_parts
 from schemas.events import STATEMENT_VOIDED
-from schemas.person_states import STATE_KINDS, PersonStateRow, StateChange, changes_in
+from schemas.person_states import ALL_PURPOSES, STATE_KINDS, PersonState, PersonStateRow, StateChange, changes_in
 
 Stream = tuple[bytes, int]
 """(originator id, version)"""
@@ -94,7 +94,10 @@ StatementRow = tuple[int, bytes, bytes, bytes | None, bytes | None]
 
 
 class Rows(msgspec.Struct):
-    """What one group inserts. terms are only those that statements inherit: their own follow when they are settled."""
+    """What one group inserts. terms are only those that statements inherit: their own follow when they are settled.
+
+    erased are people who are found by nothing any more from now on.
+    """
 
     events: list[EventRow] = []
     statements: list[StatementRow] = []
@@ -104,6 +107,7 @@ class Rows(msgspec.Struct):
     voidings: list[tuple[bytes, int]] = []
     voided_positions: list[int] = []
     states: list[StateChange] = []
+    erased: list[bytes] = []
 
 
 Referrer = tuple[int, bytes, bytes]
@@ -235,6 +239,8 @@ class Group:
         """Have what an event says of a person be true for all that comes after it, in this group too."""
         for change in changes_in(record):
             self._rows.states.append(change)
+            if change.purpose == ALL_PURPOSES and change.state == PersonState.ERASED:
+                self._rows.erased.append(change.pseudonym)
             others = [row for row in self._states.get(change.pseudonym, ()) if row[1] != change.purpose]
             self._states[change.pseudonym] = (
                 [*others, (change.pseudonym, change.purpose, change.state)] if change.state else others

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from lrs.stores import reached
+
 RULES = 1
 """Moves when a certificate would promise something else."""
 REMAINS = (
@@ -99,7 +101,7 @@ class Certifier:
             "documents_deleted": found.documents,
             "attachments_deleted": found.attachments,
             "stream_entries_emptied": list(found.stream_entries),
-            "stores": ["log", "statement index", "views", "dead letters", "documents", "attachments", "key vault"],
+            "stores": reached(),
             "backups_die_at": _instant(horizon.until_us) if horizon.until_us is not None else None,
             "backups": horizon.reason,
             "remains": REMAINS,

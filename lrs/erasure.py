@@ -303,7 +303,6 @@ class Eraser:
         self, person: bytes, requested: Event, found: Counter[str], entries: Sequence[int]
     ) -> Certificate:
         stream = requested.originator_id
-        await self._steps(ForgetRequest(Forget.PEOPLE, person))
         ending = await self._endings.ending(person)
         if ending is None:
             raise Damaged("the vault does not know of an erasure that was just carried out")

@@ -1,8 +1,9 @@
 """Forgetting in the log's database: documents, lists and attachments' names of someone whose keys are destroyed.
 
 The events stay: nobody can open them any more. What would still lead to the person goes: documents, the terms by which
-their statements are found, what others inherited from those, and at last `event_people`, by which an erasure knows its
-way (lrs/erasure.py). Each step is a request to the writer, small, and may be repeated.
+their statements are found, and what others inherited from those. Each step is a request to the writer, small, and may
+be repeated. `event_people`, by which an erasure knows its way (lrs/erasure.py), goes last, in the transaction of the
+event that says that the erasure is complete.
 
 This module knows the order of things; the recorders run its SQL, in which `?` is a parameter.
 """
@@ -17,6 +18,7 @@ import msgspec
 
 from lrs.indexing import CHAIN_STATEMENTS_MAX, PSEUDONYM_BYTES
 from projections.statement_index import unpack_terms
+from schemas.envelope import NOBODY
 from schemas.errors import InvalidInput
 
 ROWS_AT_ONCE = 2_000
@@ -30,7 +32,6 @@ class Forget(StrEnum):
     DOCUMENTS = "documents"
     STATEMENTS = "statements"
     TERMS = "terms"
-    PEOPLE = "people"
 
 
 class ForgetRequest(msgspec.Struct, array_like=True, frozen=True, tag="forget"):
@@ -94,8 +95,9 @@ class _Row(NamedTuple):
 
 
 def forget(tables: SqlTables, request: ForgetRequest) -> Forgotten:
-    """Do one step. Doing it again does no harm."""
-    tables.give_up_index()
+    """Do one step. Doing it again does no harm. Of NOBODY, only the lists are brought up to date."""
+    if request.person != NOBODY:
+        tables.give_up_index()
     tables.settle_all()
     if request.step is Forget.DOCUMENTS:
         return _delete(
@@ -106,23 +108,16 @@ def forget(tables: SqlTables, request: ForgetRequest) -> Forgotten:
         )
     if request.step is Forget.STATEMENTS:
         return _forget_statements(tables, request)
-    if request.step is Forget.TERMS:
-        done = [
-            _delete(
-                tables,
-                "DELETE FROM term WHERE (term, position, source) IN "
-                "(SELECT term, position, source FROM term WHERE term = ? LIMIT ?) RETURNING 1",
-                term,
-            )
-            for term in request.terms
-        ]
-        return Forgotten(sum(one.rows for one in done), any(one.more for one in done))
-    return _delete(
-        tables,
-        "DELETE FROM event_people WHERE (pseudonym, position) IN "
-        "(SELECT pseudonym, position FROM event_people WHERE pseudonym = ? LIMIT ?) RETURNING 1",
-        request.person,
-    )
+    done = [
+        _delete(
+            tables,
+            "DELETE FROM term WHERE (term, position, source) IN "
+            "(SELECT term, position, source FROM term WHERE term = ? LIMIT ?) RETURNING 1",
+            term,
+        )
+        for term in request.terms
+    ]
+    return Forgotten(sum(one.rows for one in done), any(one.more for one in done))
 
 
 def _delete(tables: SqlTables, text: str, whose: bytes | int) -> Forgotten:

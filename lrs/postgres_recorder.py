@@ -324,6 +324,8 @@ class PostgresTables:
             )
         if rows.states:
             self.run("DELETE FROM person_state WHERE state = 0")
+        if rows.erased:
+            self.run("DELETE FROM event_people WHERE pseudonym = ANY(%b)", Byteas(rows.erased))
         self.run("UPDATE log_head SET position = %s, stored_us = %s", position, stored_us)
         self._cursor.execute(f"NOTIFY {CHANNEL}", prepare=False)
 

@@ -268,6 +268,8 @@ class SQLiteTables:
                 rows.states,
             )
             self._cursor.execute("DELETE FROM person_state WHERE state = 0")
+        if rows.erased:
+            many("DELETE FROM event_people WHERE pseudonym = ?", [(one,) for one in rows.erased])
         self._cursor.execute("UPDATE log_head SET position = ?, stored_us = ?", (position, stored_us))
 
     def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
