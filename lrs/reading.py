@@ -232,7 +232,10 @@ class StatementReader:
 
         To others they are as if erased (decision 11); to themselves they are not hidden.
         """
-        hidden = hidden_among(await self._log.person_states(list(people)), caller.purpose)
+        asked = list(people)
+        if not asked:
+            return frozenset()
+        hidden = hidden_among(await self._log.person_states(asked), caller.purpose)
         if hidden and (identifier := identifier_of(caller.authority)):
             hidden -= {await self._vault.find_pseudonym(identifier) or b""}
         return hidden

@@ -61,7 +61,10 @@ def get(server: Griffel, path: str, **options: Any) -> requests.Response:
 
 def served_paths() -> set[str]:
     """Every path of the application, as the description writes it, but for the one that takes whatever is left."""
-    services: Any = SimpleNamespace(limits=Limits(), cors_origin="*", views=SimpleNamespace(courses=None), guard=None)
+    views = SimpleNamespace(courses=None)
+    services: Any = SimpleNamespace(
+        limits=Limits(), cors_origin="*", views=views, guard=None, policy=None, purposes=None
+    )
     app = application(services, Settings())
     paths = {route.resource.canonical for route in app.router.routes() if route.resource is not None}
     return {path.replace("{rest}", "/{rest}") for path in paths - {"/{path}"}}

@@ -327,9 +327,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(
-    "step", ["fenced", "keys destroyed", "views", "documents", "statements", "lists", "caches", "verified"]
-)
+@pytest.mark.parametrize("step", ["fenced", "keys destroyed", "views", "statements", "lists", "verified"])
 def test_an_erasure_that_is_killed_at_any_step_goes_on(api: Api, fresh_lrs: Griffel, step: str) -> None:
     gone = Learner(api)
     fresh_lrs.stop()

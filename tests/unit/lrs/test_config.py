@@ -23,6 +23,8 @@ EXAMPLES = {
     "statements_max": ("7", 7),
     "log_level": ("debug", "debug"),
     "metrics": ("open", "open"),
+    "epoch_days": ("30", 30),
+    "epochs_kept": ("2", 2),
     "key_provider": ("openbao", "openbao"),
     "openbao_token_file": ("/srv/token", Path("/srv/token")),
     "openbao_ca_file": ("/srv/ca.pem", Path("/srv/ca.pem")),
