@@ -21,6 +21,8 @@ COMMANDS = {
     "consent": ("lrs.cli.decisions", "consent", "Record consent given or withdrawn."),
     "restrict": ("lrs.cli.decisions", "restrict", "Hide a learner from everybody else."),
     "unrestrict": ("lrs.cli.decisions", "unrestrict", "Show a restricted learner again."),
+    "hold": ("lrs.cli.hold", "hold", "Keep what may not be destroyed."),
+    "retention": ("lrs.cli.retention", "retention", "Forget what is past its term."),
     "keys": ("lrs.cli.keys", "keys", "Rotate keys, and list them."),
     "topics": ("lrs.cli.topics", "topics", "Make and check the topics on Kafka."),
     "relay": ("lrs.cli.relay", "relay", "Copy the log to Kafka."),

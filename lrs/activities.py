@@ -22,13 +22,28 @@ DEFINITIONS_KEPT_MAX = 5_000
 COVERED_KEPT_MAX = 20_000
 KNOWN_S = 5.0
 """How long a definition is believed that another process may have changed."""
+BELIEVED_S = 60.0
+"""How long a definition is believed to be there still: the activity may have been forgotten by another process."""
 NO_YEAR = 0
 SCHEMA = 1
 
 
+_PREFIX = "activity\0"
+
+
 def owner_identifier(activity_id: str) -> str:
     """Give the identifier by which the vault knows an activity. No person's can equal it: its kind is its own."""
-    return f"activity\0{activity_id}"
+    return _PREFIX + activity_id
+
+
+def is_activity(identifier: str) -> bool:
+    """Say whether an identifier of the vault is an activity's."""
+    return identifier.startswith(_PREFIX)
+
+
+def activity_of_identifier(identifier: str) -> str:
+    """Undo `owner_identifier`."""
+    return identifier.removeprefix(_PREFIX)
 
 
 class ActivityCatalogue:
@@ -58,6 +73,7 @@ class ActivityCatalogue:
     def collect(self, statements: Iterable[Json]) -> dict[str, Json]:
         """Give what statements say about activities that may be new, merged in their order; cheap when nothing is."""
         said: dict[str, Json] = {}
+        old_s = time.monotonic() - BELIEVED_S
         for statement in statements:
             for activity in activities_of(statement):
                 definition = activity.get("definition")
@@ -65,13 +81,19 @@ class ActivityCatalogue:
                     continue
                 activity_id = activity["id"]
                 known = self._known.get(activity_id)
-                if known is not None and self._covered.get((activity_id, orjson.dumps(definition))) == known[0]:
+                if (
+                    known is not None
+                    and self._read_s[activity_id] > old_s
+                    and self._covered.get((activity_id, orjson.dumps(definition))) == known[0]
+                ):
                     continue
                 said[activity_id] = merge_definitions(said.get(activity_id), definition)
         return said
 
     async def changes(self, said: Mapping[str, Json]) -> list[tuple[str, NewEvent]]:
         """Give an event for each activity whose definition changes by what was said: (activity id, event)."""
+        old_s = time.monotonic() - BELIEVED_S
+        self.forget([one for one in said if self._read_s.get(one, old_s) <= old_s])
         known = await self._load(list(said))
         changed: dict[str, tuple[int, Json]] = {}
         for activity_id, definition in said.items():
@@ -91,7 +113,7 @@ class ActivityCatalogue:
             key = keys[owner]
             if key is None:
                 continue
-            originator_id = self._stream(activity_id)
+            originator_id = self.stream(activity_id)
             header = Header(
                 Algorithm.AES_256_GCM, Purpose.ACTIVITY, NO_YEAR, Part.DEFINITION, owner, key.version, SCHEMA
             )
@@ -100,7 +122,13 @@ class ActivityCatalogue:
             events.append((activity_id, NewEvent(originator_id, version, ACTIVITY_DEFINED, owner, state)))
         return events
 
-    def _stream(self, activity_id: str) -> bytes:
+    async def current(self, activity_id: str) -> tuple[int, Json | None]:
+        """Give the version of an activity's stream and its definition, as they are."""
+        self.forget([activity_id])
+        return (await self._load([activity_id]))[activity_id]
+
+    def stream(self, activity_id: str) -> bytes:
+        """Give the stream of an activity's events."""
         return self._vault.blinding.id("activity", activity_id)
 
     def _remember_covered(self, activity_id: str, definition: Json, version: int) -> None:
@@ -111,20 +139,20 @@ class ActivityCatalogue:
     async def _load(self, activity_ids: list[str]) -> dict[str, tuple[int, Json | None]]:
         """Give (version, definition) of each, from memory or from the log."""
         found = {one: self._known[one] for one in activity_ids if one in self._known}
-        missing = {self._stream(one): one for one in activity_ids if one not in found}
+        missing = {self.stream(one): one for one in activity_ids if one not in found}
         if not missing:
             return found
         rows = await self._log.newest_of_streams(list(missing))
         parts = {stream: next(split_parts(state)) for stream, (_, state) in rows.items()}
-        ciphers = await self._vault.for_opening([key_of(part) for part in parts.values()])
+        defined = {stream: part for stream, part in parts.items() if part.header.part == Part.DEFINITION}
+        ciphers = await self._vault.for_opening([key_of(part) for part in defined.values()])
         read: dict[str, tuple[int, Json | None]] = {}
         for stream, activity_id in missing.items():
             version, definition = 0, None
             if stream in rows:
                 version = rows[stream][0]
-                cipher = ciphers[key_of(parts[stream])]
-                if cipher is not None:
-                    definition = orjson.loads(open_part(cipher, parts[stream], stream))["definition"]
+            if stream in defined and (cipher := ciphers[key_of(defined[stream])]) is not None:
+                definition = orjson.loads(open_part(cipher, defined[stream], stream))["definition"]
             read[activity_id] = (version, definition)
         if len(self._known) + len(read) > DEFINITIONS_KEPT_MAX:
             self._known.clear()

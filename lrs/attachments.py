@@ -18,12 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import psycopg
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lrs.errors import Busy, Damaged
-from lrs.full_disk import disk_full, is_full, telling_full_disk
+from lrs.errors import Damaged
+from lrs.full_disk import telling_full_disk
 from schemas.envelope import KEY_BYTES, NONCE_BYTES, TAG_BYTES, pad, unpad
 from schemas.people import Json
 
@@ -33,7 +32,7 @@ CHUNK_BYTES = 64 * 1024 - 4
 BLOB_ID_BYTES = 16
 ORPHAN_AGE_S = 3600.0
 _BLOB_NAME = re.compile(rf"[0-9a-f]{{{2 * BLOB_ID_BYTES}}}")
-_WHAT = "the attachments"
+WHAT = "the attachments"
 _MORE, _LAST = b"\x00", b"\x01"
 T = TypeVar("T")
 
@@ -74,7 +73,7 @@ class BlobFolder:
 
     def append(self, blob_id: bytes, number: int, chunk: bytes) -> None:
         path = self._path(blob_id)
-        with telling_full_disk(_WHAT):
+        with telling_full_disk(WHAT):
             if number == 0:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with open(path, "ab" if number else "xb", opener=_private) as file:
@@ -85,7 +84,7 @@ class BlobFolder:
         for place in (path, path.parent):
             descriptor = os.open(place, os.O_RDONLY)
             try:
-                with telling_full_disk(_WHAT):
+                with telling_full_disk(WHAT):
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -116,47 +115,6 @@ class BlobFolder:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-class BlobTable:
-    """Sealed chunks in PostgreSQL, in a table beside the log."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._open: psycopg.Connection[Any] | None = None
-
-    def append(self, blob_id: bytes, number: int, chunk: bytes) -> None:
-        self._run("INSERT INTO blob_chunk (blob_id, number, chunk) VALUES (%s, %s, %s)", blob_id, number, chunk)
-
-    def seal_off(self, blob_id: bytes) -> None:
-        """Do nothing: each chunk was committed."""
-
-    def chunk(self, blob_id: bytes, number: int) -> bytes:
-        rows = self._run("SELECT chunk FROM blob_chunk WHERE blob_id = %s AND number = %s", blob_id, number).fetchall()
-        return bytes(rows[0][0]) if rows else b""
-
-    def delete(self, blob_id: bytes) -> None:
-        self._run("DELETE FROM blob_chunk WHERE blob_id = %s", blob_id)
-
-    def older_than(self, age_s: float) -> list[bytes]:
-        rows = self._run(
-            "SELECT blob_id FROM blob_chunk WHERE number = 0 AND begun <= now() - make_interval(secs => %s)", age_s
-        )
-        return [bytes(row[0]) for row in rows.fetchall()]
-
-    def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-
-    def _run(self, text: str, *parameters: Any) -> psycopg.Cursor[Any]:
-        try:
-            if self._open is None or self._open.closed:
-                self._open = psycopg.connect(self._url, autocommit=True, application_name="griffel attachments")
-            return self._open.execute(text, parameters)
-        except psycopg.OperationalError as error:
-            if is_full(error):
-                raise disk_full(_WHAT) from error
-            raise Busy("the database does not answer; nothing was stored, try again") from error
 
 
 class Attachments:

@@ -52,11 +52,6 @@ class Blinding:
         """Blind identifiers under another pepper from now on: a new epoch has begun."""
         self._of_identifier = KeyedHash(identifier_pepper).digest
 
-    @staticmethod
-    def identifier_under(pepper: bytes, identifier: bytes) -> bytes:
-        """Blind an identifier as the epoch with this pepper does."""
-        return KeyedHash(pepper).digest(identifier)
-
     def identifier(self, identifier: str) -> bytes:
         """Blind what leads to a person (32 bytes)."""
         return self._of_identifier(identifier.encode())

@@ -48,6 +48,7 @@ class Found:
     named: int
     documents: int
     attachments: int
+    activities: int
     stream_entries: tuple[int, ...]
 
 
@@ -100,6 +101,7 @@ class Certifier:
             "statements": {"erased": found.erased, "kept_for_others": found.shared, "with_placeholder": found.named},
             "documents_deleted": found.documents,
             "attachments_deleted": found.attachments,
+            "activities_forgotten": found.activities,
             "stream_entries_emptied": list(found.stream_entries),
             "stores": reached(),
             "backups_die_at": _instant(horizon.until_us) if horizon.until_us is not None else None,

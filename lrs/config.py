@@ -99,6 +99,13 @@ class Settings:
         minimum=0,
         maximum=1_000,
     )
+    retention_hours: int = _setting(
+        24,
+        "How often a server forgets what is past its term (the register of purposes says it); 0: only by "
+        "`griffel retention`.",
+        minimum=0,
+        maximum=8_760,
+    )
     keys_prefix: str = _setting("griffel", "How the names of this installation's keys begin in OpenBao or on a token.")
     openbao_url: str = _setting("", "OpenBao's address, such as https://bao.internal:8200.")
     openbao_token: str = _setting("", "The token that OpenBao is asked with.", secret=True)

@@ -31,5 +31,6 @@ async def check_vault_fits(log: EventLog, vault: KeyVault) -> None:
     except Damaged as error:
         raise Damaged(
             "this key vault does not belong to this log, or is older: keys of the newest events are missing from it; "
-            "put the right vault in place before anything else is written"
+            "put the right vault in place. If there is none any more, what they sealed is lost: "
+            "`griffel keys confirm-lost` counts it, and gives it up"
         ) from error

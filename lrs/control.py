@@ -1,6 +1,7 @@
 """The control socket: what the command line asks of a running server, over a socket only its owner can open.
 
-Each command is a function on Services; the same functions serve the command line when no server runs.
+Each command is a function on Services; the same functions serve the command line when no server runs. Who asks has
+lrs/asking.py.
 """
 
 from __future__ import annotations
@@ -8,15 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
 from aiohttp import web
 
-from lrs.credentials import Credentials, parse_scopes
-from lrs.errors import GriffelError, Misconfigured
+from lrs.credentials import Credentials
+from lrs.errors import GriffelError
+from lrs.scopes import parse_scopes
 from schemas.envelope import Purpose
 from schemas.errors import InvalidInput
 
@@ -75,16 +75,3 @@ def control_application(
     app = web.Application()
     app.router.add_post("/{name:.+}", answer)
     return app
-
-
-async def ask_server(socket: Path, command: str, asked: dict[str, Any]) -> Any:
-    """Have the running server carry out a command. Raises Misconfigured with what it said."""
-    connector = aiohttp.UnixConnector(str(socket))
-    async with (
-        aiohttp.ClientSession(connector=connector) as session,
-        session.post(f"http://griffel/{command}", data=orjson.dumps(asked)) as response,
-    ):
-        told = orjson.loads(await response.read())
-        if response.status != web.HTTPOk.status_code:
-            raise Misconfigured(told["error"])
-        return told

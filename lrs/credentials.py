@@ -11,16 +11,16 @@ import base64
 import hmac
 import secrets as random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import orjson
 
 from lrs.blinding import KeyedHash
-from lrs.errors import Misconfigured, NotAllowed, NotFound
+from lrs.errors import NotAllowed, NotFound
 from lrs.key_vault import KeyVault
+from lrs.scopes import Scope, parse_scopes
 from lrs.vault_store import VaultStore
 from schemas.envelope import Purpose
 from schemas.people import CREDENTIALS_HOME_PAGE, Json
@@ -29,22 +29,6 @@ SECRET_BYTES = 32
 KEY_BYTES = 12
 VERIFIED_S = 5.0
 VERIFIED_KEPT_MAX = 10_000
-
-
-class Scope(StrEnum):
-    """What a credential may do. Everything that is not granted is denied."""
-
-    ALL = "all"
-    ALL_READ = "all/read"
-    STATEMENTS_WRITE = "statements/write"
-    STATEMENTS_READ = "statements/read"
-    STATEMENTS_READ_MINE = "statements/read/mine"
-    STATE = "state"
-    DEFINE = "define"
-    PROFILE = "profile"
-    COURSES_READ = "courses/read"
-    STREAMS_READ = "streams/read"
-    PRIVACY = "privacy"
 
 
 _READERS = frozenset(
@@ -93,18 +77,6 @@ class Credential:
     created_us: int
     revoked_us: int | None
     authority: Json
-
-
-def parse_scopes(text: str | Iterable[str]) -> frozenset[Scope]:
-    """Read scopes separated by commas or spaces. Raises Misconfigured, naming the scopes there are."""
-    names = text.replace(",", " ").split() if isinstance(text, str) else list(text)
-    try:
-        found = frozenset(Scope(name) for name in names)
-    except ValueError as error:
-        raise Misconfigured(f"unknown scope; there are: {', '.join(Scope)}") from error
-    if not found:
-        raise Misconfigured(f"a credential needs a scope; there are: {', '.join(Scope)}")
-    return found
 
 
 class Credentials:

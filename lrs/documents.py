@@ -220,7 +220,6 @@ class Documents:
         keys = await self._keys(place, minting=True)
         assert keys.owner is not None
         assert place.id is not None
-        about_a_person = place.agent is not None
         seen: tuple[PersonStateRow, ...] = ()
         for _ in range(LOOKS_MAX):
             current = await self._get(keys)
@@ -229,11 +228,18 @@ class Documents:
             sealed = await self._seal(keys, place, content, media_type)
             revision = current.revision if current else 0
             put = DocumentPut(keys.document_key, keys.scope, keys.wide_scope, keys.owner, revision, sealed)
-            request = DocumentRequest((put,), person=keys.owner if about_a_person else None, seen=seen)
+            request = DocumentRequest((put,), person=keys.owner, seen=seen)
             outcome = await self._log.write_documents(request)
             if isinstance(outcome, DocumentsChanged):
                 return
-            _refuse(outcome)
+            if place.agent is not None:
+                _refuse(outcome)
+            elif any(state in GONE for _, _, state in outcome.states):
+                # The activity was forgotten a moment ago: it begins anew, under another key.
+                self._vault.drop([keys.owner])
+                keys = await self._keys(place, minting=True)
+                assert keys.owner is not None
+                continue
             seen = outcome.states
         raise Busy("others keep changing this document; nothing was done, try again")
 

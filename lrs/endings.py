@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from lrs.activities import is_activity
 from lrs.key_vault import KeyVault
 from lrs.keys import KeyState
 from lrs.suppression import SUPPRESSED_DAYS, end_suppression, suppress
@@ -20,6 +21,7 @@ from lrs.vault_store import VaultStore
 
 DAY_US = 86_400_000_000
 CHANGES_KEPT_MAX = 10_000
+OWNERS_AT_ONCE = 500
 
 
 class Ended(NamedTuple):
@@ -46,7 +48,7 @@ class Endings:
         self._clock = clock
 
     async def erase(self, owner: bytes, footprint: bytes = b"") -> Ended:
-        """Destroy every key of a person and what leads to them.
+        """Destroy every key of a person, or of an activity, and what leads to them; people are suppressed besides.
 
         footprint is what the certificate will say of what cannot be counted afterwards; that of the first time stays.
         """
@@ -58,7 +60,8 @@ class Endings:
                 epoch = self._vault.epoch.pin()
                 known = self._vault.unwrapped_identifiers(owner)
                 until_us = now_us + SUPPRESSED_DAYS * DAY_US
-                suppress(store, known, until_us, epoch, self._vault.epoch.wrap, self._vault.epoch.unwrap)
+                people = [one for one in known if not is_activity(one)]
+                suppress(store, people, until_us, epoch, self._vault.epoch.wrap, self._vault.epoch.unwrap)
                 store.run("delete_identifiers_of", owner)
                 keys = store.run("destroy_keys", owner)
                 store.run("insert_erased", owner, now_us, len(known), footprint)
@@ -84,6 +87,51 @@ class Endings:
         ended = await self._vault.with_store(work)
         self._vault.drop([owner])
         return ended
+
+    async def expire(self, purpose: int, year: int, held: Collection[bytes] = ()) -> Ended:
+        """Destroy everybody's keys of a purpose and year, and what leads to whoever has no other key; give how many.
+
+        Those may come back: they begin anew. Whoever is held keeps theirs.
+        """
+        now_us = int(self._clock() * 1_000_000)
+        after = b""
+
+        def work(store: VaultStore) -> tuple[Ended, bytes]:
+            with store.transaction():
+                store.lock_minting()
+                rows = store.rows("owners_of_year", purpose, year, after, OWNERS_AT_ONCE)
+                owners = [bytes(row[0]) for row in rows if bytes(row[0]) not in held]
+                keys = sum(store.run("destroy_keys_of_year", owner, purpose, year) for owner in owners)
+                left = {bytes(row[0]) for row in store.rows("owners_with_keys", among=owners)}
+                identifiers = 0
+                for owner in owners:
+                    if owner not in left:
+                        gone = store.run("delete_identifiers_of", owner)
+                        store.run("insert_erased", owner, now_us, gone, b"")
+                        identifiers += gone
+                    _count(store, owner)
+            if len(rows) < OWNERS_AT_ONCE:
+                store.scrub()
+            return Ended(keys, identifiers), bytes(rows[-1][0]) if rows else b""
+
+        total = Ended(0, 0)
+        while True:
+            ended, after = await self._vault.with_store(work)
+            total = Ended(total.keys + ended.keys, total.identifiers + ended.identifiers)
+            if not after:
+                break
+        self._vault.drop()
+        return total
+
+    async def years(self) -> list[tuple[int, int, int, int]]:
+        """Give (purpose, year, keys, learners) of every purpose's year that there are keys of."""
+        rows = await self._vault.with_store(lambda store: store.rows("years"))
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def keys_of_year(self, owners: Sequence[bytes], purpose: int, year: int) -> int:
+        """Give how many living keys for a purpose and year some people have."""
+        found = [one for owner in owners for one in await self.keys_of(owner)]
+        return sum((one.purpose, one.year, one.state) == (purpose, year, KeyState.ACTIVE) for one in found)
 
     async def renew(self, owner: bytes, purpose: int, year: int) -> bool:
         """Give a person whose newest key for a purpose and year is destroyed another one; say whether that was needed.

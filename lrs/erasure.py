@@ -5,6 +5,7 @@
     keys        destroyed, with all that leads from an identifier to the person (lrs/endings.py)
     views       rows, counts and dead letters of the person, in every generation; a tombstone keeps them away
     log         documents, attachments, lists, what others inherited (lrs/forgetting.py)
+    activities  defined for them alone (lrs/unused_activities.py)
     caches      every process has dropped what it held: its lease has ended since
     verified    no key, no identifier, no row is left, and every part of theirs names a key that is destroyed
     completed   an event with the signed certificate, told to those who receive the completion stream
@@ -19,8 +20,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, NoReturn
 
 import orjson
 
@@ -29,13 +30,15 @@ from lrs.attachments import Attachments
 from lrs.certificates import Certificate, Certifier, Found
 from lrs.changed import Changed
 from lrs.completions import Completions
+from lrs.copy_wait import Copied, wait_for_copy
 from lrs.endings import Endings, counted
 from lrs.errors import Busy, Damaged, NotFound
 from lrs.event_log import Event, EventLog
 from lrs.forgetting import Forget, ForgetRequest
-from lrs.key_vault import LEASE_S, KeyVault
+from lrs.key_vault import KeyVault
 from lrs.keys import KeyState
 from lrs.person_changes import Note
+from lrs.unused_activities import UnusedActivities
 from projections.statement_index import Kind, term_number
 from projections.view_store import ViewStore
 from schemas.envelope import NOBODY, Part, Purpose, SealedPart, clear_part, join_parts, split_parts
@@ -46,31 +49,40 @@ from schemas.events import (
     ERASURE_REQUESTED,
     STATEMENT_RECORDED,
 )
-from schemas.person_states import ALL_PURPOSES, GONE, PersonState, PersonStateRow, StateChange, pack_change
+from schemas.person_states import (
+    ALL_PURPOSES,
+    GONE,
+    HELD,
+    PersonState,
+    PersonStateRow,
+    StateChange,
+    held_among,
+    pack_change,
+)
 
-EVENTS_AT_ONCE = 500
-PACE_S = 0.02
-"""Between two looks at so many events of one person."""
+EVENTS_AT_ONCE = 200
+PACE_S = 0.15
+"""From one step of so many events to the next: others go first, and keys are gone by then."""
 LOOKS_MAX = 10
-COPY_POLL_S = 0.05
-COPY_WAIT_S = 10.0
-"""How long a request waits for Kafka; over it the erasure is pending: fenced, and taken up when Kafka is back."""
-LEASE_MARGIN_S = 0.5
 
 Tell = Callable[[str], None]
-Copied = Callable[[], int | None]
-"""Gives the position up to which Kafka has acknowledged the log. Blocks."""
 
 log = logging.getLogger("griffel.erasure")
 
 
-class Pending(Busy):
-    """Nothing more is recorded of this person; keys are destroyed as soon as Kafka has acknowledged the request."""
+class Withheld(Busy):
+    """A legal hold keeps what is left of this person. Nobody sees it; it is destroyed when the hold is released."""
+
+    def __init__(self, held: Mapping[int, str]) -> None:
+        """Held is the ground of each purpose that is held."""
+        self.held = {Purpose(purpose).name.lower(): ground for purpose, ground in sorted(held.items())}
+        told = ", ".join(f"{purpose} ({ground})" for purpose, ground in self.held.items())
+        super().__init__(f"a legal hold keeps: {told}; the erasure goes on when it is released")
 
 
 class Preview(NamedTuple):
     """What an erasure will do. Statements by what they become: erased; kept for others who are alive (shared); kept
-    with a placeholder in the person's place (named). keys by purpose.
+    with a placeholder in the person's place (named). keys by purpose; held: the ground of each purpose that is held.
     """
 
     identifiers: int
@@ -80,6 +92,7 @@ class Preview(NamedTuple):
     named: int
     documents: int
     stream_entries: int
+    held: dict[str, str]
 
 
 class Eraser:
@@ -93,6 +106,7 @@ class Eraser:
         attachments: Attachments,
         completions: Completions,
         certifier: Certifier,
+        activities: UnusedActivities,
         *,
         copied: Copied | None = None,
         note: Note | None = None,
@@ -105,6 +119,7 @@ class Eraser:
         self._attachments = attachments
         self._completions = completions
         self._certifier = certifier
+        self._activities = activities
         self._copied = copied
         self._note = note
         self._under_way: dict[bytes, asyncio.Lock] = {}
@@ -126,7 +141,7 @@ class Eraser:
         """Count what an erasure will do; nothing is changed."""
         await self._log.forget(ForgetRequest(Forget.DOCUMENTS, NOBODY))
         found = Counter[str]()
-        async for events in self._about(person):
+        async for events in self._about(person, 0.0):
             found.update(kind for kind in (await self._sorted(person, events)).values())
         keys = counted(await self._endings.keys_of(person))
         return Preview(
@@ -137,6 +152,7 @@ class Eraser:
             named=found["named"],
             documents=await self._log.documents_of(person),
             stream_entries=found["completion"],
+            held=Withheld(held_among(await self._log.person_states([person]))).held,
         )
 
     async def request(self, person: bytes) -> bytes:
@@ -171,6 +187,10 @@ class Eraser:
         """Give those who are fenced and not yet erased."""
         return [person for person, _, _ in await self._log.people_who_are(PersonState.FENCED)]
 
+    async def held(self) -> list[PersonStateRow]:
+        """Give everyone of whom something is held."""
+        return await self._log.people_who_are(*HELD)
+
     async def erase(self, person: bytes, tell: Tell = lambda _: None) -> Certificate:
         """Fence, destroy, forget, verify; give the certificate.
 
@@ -192,15 +212,19 @@ class Eraser:
             return done
         (requested,) = [one for one in await self._log.streams([stream]) if one.topic == ERASURE_REQUESTED]
         tell("fenced")
-        await self._wait_for_copy(requested.position)
-        await self._destroy(person)
-        destroyed_s = time.monotonic()
+        await wait_for_copy(self._copied, requested.position)
+        if held := held_among(await self._log.person_states([person])):
+            await self._withhold(person, held)
+        is_resumed = await self._endings.ending(person) is not None
+        await self.destroy(person)
+        dropping = await self._vault.dropping()
         tell("keys destroyed")
         await asyncio.to_thread(self._views.forget, person)
         tell("views")
-        found, entries = await self._forget_in_log(person, requested.position, tell)
-        # A process that held keys when they were destroyed has lost its lease since, whether or not it runs.
-        await asyncio.sleep(max(0.0, destroyed_s + LEASE_S + LEASE_MARGIN_S - time.monotonic()))
+        found, entries, touched = await self._forget_in_log(person, requested.position, tell)
+        found["activities"] = await self._activities.end(None if is_resumed else touched)
+        tell("activities")
+        await self._vault.dropped(dropping)
         tell("caches")
         # Whoever applied a batch with a key in memory was told by the tombstone; documents by the state of the person.
         await self._verify(person, requested.position)
@@ -209,24 +233,28 @@ class Eraser:
         tell("completed")
         return certificate
 
-    async def _wait_for_copy(self, position: int) -> None:
-        if self._copied is None:
-            return
-        ends = time.monotonic() + COPY_WAIT_S
-        while (await asyncio.to_thread(self._copied) or 0) < position:
-            if time.monotonic() > ends:
-                raise Pending
-            await asyncio.sleep(COPY_POLL_S)
+    async def _withhold(self, person: bytes, held: Mapping[int, str]) -> NoReturn:
+        """Destroy the keys that no hold keeps. Raises Withheld, which says what is kept, and why."""
+        if self._note is not None:
+            await self._note(StateChange(person, ALL_PURPOSES, PersonState.FENCED), 1)
+        for purpose in sorted(counted(await self._endings.keys_of(person)).keys() - held.keys()):
+            await self._endings.end(person, purpose)
+        raise Withheld(held)
 
-    async def _destroy(self, person: bytes) -> None:
+    async def destroy(self, person: bytes) -> None:
+        """Destroy the keys of somebody who is fenced, and all that leads to them. Raises Busy; then again."""
         documents = await self._log.documents_of(person)
         if self._note is not None and await self._endings.ending(person) is None:
-            await self._note(StateChange(person, ALL_PURPOSES, PersonState.ERASED))
+            await self._note(StateChange(person, ALL_PURPOSES, PersonState.ERASED), 1)
         await self._endings.erase(person, orjson.dumps({"documents": documents}))
 
-    async def _forget_in_log(self, person: bytes, fenced_at: int, tell: Tell) -> tuple[Counter[str], list[int]]:
-        """Forget everything but by which events the person is found; give what was found, and their stream entries.
+    async def _forget_in_log(
+        self, person: bytes, fenced_at: int, tell: Tell
+    ) -> tuple[Counter[str], list[int], set[int] | None]:
+        """Forget everything but by which events the person is found.
 
+        Give what was found, their entries of the completion stream, and the index terms that statements were taken
+        out of; None where another process had taken out some.
         Raises Damaged for an event that is newer than the fence, or has a part whose key was never destroyed.
         """
         destroyed = {
@@ -241,33 +269,44 @@ class Eraser:
         )
         found = Counter[str]()
         entries: list[int] = []
-        async for events in self._about(person):
+        touched: set[int] = set()
+        is_whole = True
+        async for events in self._about(person, PACE_S):
             _check(events, person, fenced_at, destroyed)
             kinds = await self._sorted(person, events)
             found.update(kinds.values())
             dead = tuple([position for position, kind in kinds.items() if kind == "dead"])
             named = tuple([position for position, kind in kinds.items() if kind in ("shared", "named")])
-            done = await self._log.forget(ForgetRequest(Forget.STATEMENTS, person, terms, dead, named))
-            for blob_id in done.blobs:
+            # The files first: their rows are how they are found again when this is stopped in between.
+            blobs = await self._log.blobs_at(dead)
+            for blob_id in blobs:
                 await self._attachments.discard({"id": blob_id.hex()})
-            found["attachments"] += len(done.blobs)
+            found["attachments"] += len(blobs)
+            done = await self._log.forget(ForgetRequest(Forget.STATEMENTS, person, terms, dead, named))
+            is_whole &= not done.again
+            touched.update(done.terms)
             entries += await self._entries([one for one in events if kinds.get(one.position) == "completion"])
         tell("statements")
         await self._steps(ForgetRequest(Forget.TERMS, person, terms))
         tell("lists")
-        return found, entries
+        return found, entries, touched if is_whole else None
 
     async def _steps(self, request: ForgetRequest) -> None:
         while (await self._log.forget(request)).more:
             continue
 
-    async def _about(self, person: bytes) -> AsyncIterator[list[Event]]:
+    async def _about(self, person: bytes, pace_s: float) -> AsyncIterator[list[Event]]:
+        """Give the events by which somebody is found, some at a time, no faster than one step in pace_s seconds."""
         position = 0
-        while events := await self._log.events_about(person, position, EVENTS_AT_ONCE):
-            yield events
+        while True:
+            began_s = time.monotonic()
+            events = await self._log.events_about(person, position, EVENTS_AT_ONCE)
+            if events:
+                yield events
+            if len(events) < EVENTS_AT_ONCE:
+                return
             position = events[-1].position
-            # Others go first: there is time until the leases have ended.
-            await asyncio.sleep(PACE_S)
+            await asyncio.sleep(began_s + pace_s - time.monotonic())
 
     async def _sorted(self, person: bytes, events: Sequence[Event]) -> dict[int, str]:
         """Say of each event what becomes of it, by the headers of its parts: no key is needed for that."""
@@ -321,6 +360,7 @@ class Eraser:
                 named=found["named"],
                 documents=footprint.get("documents", 0),
                 attachments=found["attachments"],
+                activities=found["activities"],
                 stream_entries=tuple(sorted(entries)),
             )
         )

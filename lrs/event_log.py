@@ -232,6 +232,14 @@ class EventLog:
         rows = await self._read("statements_at", among=positions)
         return {row[0]: (row[0], row[1], row[2], row[3]) for row in rows}
 
+    async def blobs_at(self, positions: Sequence[int]) -> list[bytes]:
+        """Give the attachments that statements hold."""
+        return [bytes(row[0]) for row in await self._read("blobs_at", among=positions)] if positions else []
+
+    async def is_listed(self, term: int) -> bool:
+        """Say whether an index term's list holds a statement; one that is not settled yet is in none."""
+        return bool(await self._read("is_listed", term))
+
     async def position_stored_by(self, stored_us: int) -> int:
         """Give the newest position whose stored is at or before a time, 0 where there is none."""
         rows = await self._read("position_stored_by", stored_us)
@@ -279,6 +287,11 @@ class EventLog:
     async def documents_of(self, owner: bytes) -> int:
         """Give how many documents are sealed under an owner's keys."""
         return int((await self._read("documents_of", owner))[0][0])
+
+    async def documents_after(self, document_key: bytes, limit: int) -> list[tuple[bytes, int, bytes]]:
+        """Give (key, revision, the beginning of what is sealed) of documents, in the order of keys."""
+        rows = await self._read("documents_after", document_key, limit)
+        return [(bytes(row[0]), row[1], bytes(row[2])) for row in rows]
 
     async def document_rows(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Give the rows of one of the document queries."""

@@ -10,7 +10,7 @@ This module knows the order of things; the recorders run its SQL, in which `?` i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -32,13 +32,15 @@ class Forget(StrEnum):
     DOCUMENTS = "documents"
     STATEMENTS = "statements"
     TERMS = "terms"
+    EXPIRED = "expired"
+    """Of nobody in particular: statements that nobody can open any more."""
 
 
 class ForgetRequest(msgspec.Struct, array_like=True, frozen=True, tag="forget"):
     """A step of forgetting a person.
 
-    STATEMENTS: `dead` are positions of statements that nobody can open any more, `named` of others that name the
-    person. terms are the index terms (numbers) of the person.
+    STATEMENTS and EXPIRED: `dead` are positions of statements that nobody can open any more, `named` of others that
+    name the person. terms are the index terms (numbers) of the person.
     """
 
     step: Forget
@@ -49,11 +51,15 @@ class ForgetRequest(msgspec.Struct, array_like=True, frozen=True, tag="forget"):
 
 
 class Forgotten(msgspec.Struct, array_like=True, frozen=True, tag="forgotten"):
-    """What became of a step: how many rows went, whether more are left, and which attachments nobody holds any more."""
+    """What became of a step: how many rows went, and whether more are left.
+
+    terms are the index terms that something was taken out of; again: some of it was forgotten before.
+    """
 
     rows: int
     more: bool = False
-    blobs: tuple[bytes, ...] = ()
+    terms: tuple[int, ...] = ()
+    again: bool = False
 
 
 class SqlTables(Protocol):
@@ -96,7 +102,7 @@ class _Row(NamedTuple):
 
 def forget(tables: SqlTables, request: ForgetRequest) -> Forgotten:
     """Do one step. Doing it again does no harm. Of NOBODY, only the lists are brought up to date."""
-    if request.person != NOBODY:
+    if request.person != NOBODY or request.step is Forget.EXPIRED:
         tables.give_up_index()
     tables.settle_all()
     if request.step is Forget.DOCUMENTS:
@@ -106,7 +112,7 @@ def forget(tables: SqlTables, request: ForgetRequest) -> Forgotten:
             "RETURNING 1",
             request.person,
         )
-    if request.step is Forget.STATEMENTS:
+    if request.step in (Forget.STATEMENTS, Forget.EXPIRED):
         return _forget_statements(tables, request)
     done = [
         _delete(
@@ -132,13 +138,17 @@ def _forget_statements(tables: SqlTables, request: ForgetRequest) -> Forgotten:
     gone: list[tuple[int, int, int]] = []
     dying = [rows[position] for position in request.dead if position in rows]
     referred_to = {one.target for one in _rows(tables, "s.target", [row.originator_id for row in dying])}
+    again = not all(row.terms for row in dying)
     for row in dying:
-        gone += _lists_of(tables, row, is_referred_to=row.originator_id in referred_to)
+        gone += _lists_of(tables, row, request.terms, is_referred_to=row.originator_id in referred_to)
     if gone:
         tables.delete_terms(sorted(set(gone)))
     theirs = {term.to_bytes(TERM_PACKED_BYTES, signed=True) for term in request.terms}
     dead = frozenset(request.dead)
     left = {row.position: _without(row.people, PSEUDONYM_BYTES, {request.person}) for row in rows.values()}
+    if request.step is Forget.EXPIRED:
+        tables.do_many("DELETE FROM event_people WHERE pseudonym = ? AND position = ?", list(_people_of(rows.values())))
+        left = dict.fromkeys(rows, b"")
     tables.do_many(
         "UPDATE statement SET terms = ?, people = ?, target = NULL, voids = NULL WHERE position = ?",
         [(b"", left[position], position) for position in rows if position in dead],
@@ -151,14 +161,25 @@ def _forget_statements(tables: SqlTables, request: ForgetRequest) -> Forgotten:
             if row.position not in dead
         ],
     )
-    blobs = tables.ask_among("SELECT blob_id FROM blob WHERE position IN (??)", request.dead)
-    if blobs:
-        tables.do_many("DELETE FROM blob WHERE position = ?", [(one,) for one in dead])
-    return Forgotten(len(rows), blobs=tuple([bytes(blob_id) for (blob_id,) in blobs]))
+    tables.do_many("DELETE FROM blob WHERE position = ?", [(one,) for one in dead])
+    touched = tuple(sorted({term for term, _, _ in gone}))
+    return Forgotten(len(rows), terms=touched, again=again)
 
 
-def _lists_of(tables: SqlTables, dead: _Row, *, is_referred_to: bool) -> list[tuple[int, int, int]]:
-    """Give every row of the lists whose way passes a statement: (term, position, source) (decision 13)."""
+def _people_of(rows: Iterable[_Row]) -> Iterator[tuple[bytes, int]]:
+    """Give each (pseudonym, position) by which statements are found."""
+    for row in rows:
+        for at in range(0, len(row.people), PSEUDONYM_BYTES):
+            yield row.people[at : at + PSEUDONYM_BYTES], row.position
+
+
+def _lists_of(
+    tables: SqlTables, dead: _Row, theirs: Collection[int], *, is_referred_to: bool
+) -> list[tuple[int, int, int]]:
+    """Give every row of the lists whose way passes a statement: (term, position, source) (decision 13).
+
+    The lists of the person's own terms are not among them: they go whole, last.
+    """
     sources = [dead, *_leads_to(tables, dead)]
     positions = [dead.position, *(_led_from(tables, dead) if is_referred_to else ())]
     return [
@@ -166,6 +187,7 @@ def _lists_of(tables: SqlTables, dead: _Row, *, is_referred_to: bool) -> list[tu
         for position in positions
         for source in sources
         for term in unpack_terms(source.terms)
+        if term not in theirs
     ]
 
 

@@ -32,9 +32,10 @@ _WHAT = "the journal"
 
 
 class Entry(NamedTuple):
-    """A line: what is true of a person from then on, and the hash over everything up to it."""
+    """A line: what is true of a person from then on, the version at which its stream says so, the hash up to here."""
 
     change: StateChange
+    version: int
     head: bytes
 
 
@@ -69,10 +70,10 @@ class Journal:
             )
         return list(self._entries)
 
-    async def note(self, change: StateChange) -> None:
+    async def note(self, change: StateChange, version: int) -> None:
         """Add a line, durable before this returns. Raises DiskFull; then nothing was added."""
         async with self._lock:
-            entry = Entry(change, self._hash(change))
+            entry = Entry(change, version, self._hash(change, version))
             await asyncio.to_thread(self._write, entry)
             self._entries.append(entry)
             await self.tell_vault()
@@ -101,18 +102,18 @@ class Journal:
             try:
                 told = orjson.loads(line)
                 change = StateChange(bytes.fromhex(told["who"]), told["purpose"], told["state"])
-                head = bytes.fromhex(told["head"])
+                version, head = int(told["version"]), bytes.fromhex(told["head"])
             except (ValueError, KeyError, TypeError) as error:
                 raise Damaged(f"line {len(entries) + 1} of the journal {self._path} cannot be read") from error
             self._entries = entries
-            if head != self._hash(change):
+            if head != self._hash(change, version):
                 raise Damaged(f"line {len(entries) + 1} of the journal {self._path} is not what was written there")
-            entries.append(Entry(change, head))
+            entries.append(Entry(change, version, head))
         return entries
 
-    def _hash(self, change: StateChange) -> bytes:
+    def _hash(self, change: StateChange, version: int) -> bytes:
         before = self._entries[-1].head if self._entries else _BEGINNING
-        said = b"%d %d %d" % (len(self._entries), change.purpose, change.state)
+        said = b"%d %d %d %d" % (len(self._entries), change.purpose, change.state, version)
         return self._vault.blinding.id("journal", before, change.pseudonym, said)
 
     def _write(self, entry: Entry) -> None:
@@ -123,6 +124,7 @@ class Journal:
                 "who": change.pseudonym.hex(),
                 "purpose": int(change.purpose),
                 "state": int(change.state),
+                "version": entry.version,
                 "head": entry.head.hex(),
             },
             option=orjson.OPT_APPEND_NEWLINE,

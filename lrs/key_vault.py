@@ -10,9 +10,7 @@ random too; a derived key could be derived again and so could not be destroyed.
 The vault is durable before the log: mint, commit, then seal. Reading never mints. A key that is marked destroyed is a
 fact (what it sealed is erased); a key that is missing without that mark is damage, and is never called erased.
 
-What is in memory: the epoch key, and ciphers of the keys in use, up to a bound and under a *lease*. The lease is
-renewed each second by reading a counter that every destruction, in whichever process, moves; when it moved, or cannot
-be read for LEASE_S, all ciphers are dropped.
+What is in memory: the epoch key, and ciphers of the keys in use, up to a bound and under a lease (lrs/key_lease.py).
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lrs.blinding import Blinding
 from lrs.epoch import EpochKey
 from lrs.errors import Damaged
+from lrs.key_lease import Answering, Dropped, KeyLease
 from lrs.key_providers import KeyProvider
 from lrs.keys import (
     FIRST_VERSION,
@@ -37,7 +36,6 @@ from lrs.keys import (
     KeyState,
     SealingKey,
     Secrets,
-    changed_since,
     forget,
     key_binding,
     remember,
@@ -49,8 +47,7 @@ from lrs.vault_store import VaultStore
 from schemas.envelope import KEY_BYTES, NOBODY, OWNER_BYTES, Purpose
 from schemas.people import sha1sum_identifier
 
-LEASE_S = 5.0
-RENEW_S = 1.0
+DROPPED_POLL_S = 0.1
 PEOPLE_KEPT_MAX = 50_000
 CIPHERS_KEPT_MAX = 20_000
 
@@ -72,8 +69,7 @@ class KeyVault:
         self._pseudonyms: dict[str, bytes] = {}
         self._sealing: dict[tuple[bytes, int, int], SealingKey | None] = {}
         self._opening: dict[KeyId, AESGCM | None] = {}
-        self._changes = -1
-        self._lease_until = 0.0
+        self._lease = KeyLease(self.drop, self.epoch.follow)
         self._renewing: asyncio.Task[None] | None = None
         self.blinding: Blinding
         self.secrets: Secrets
@@ -86,7 +82,7 @@ class KeyVault:
         Raises Misconfigured or Damaged when the root is missing or does not fit, Busy when the database is away.
         """
         await self._in_thread(self._load)
-        self._renewing = asyncio.create_task(self._keep_lease())
+        self._renewing = asyncio.create_task(self._lease.keep_renewing(self.with_store))
 
     async def stop(self) -> None:
         """Forget every key and close the store."""
@@ -95,13 +91,38 @@ class KeyVault:
             await asyncio.gather(self._renewing, return_exceptions=True)
         self.drop()
         self.epoch.forget()
-        await self._in_thread(self._store.close)
+        await self._in_thread(self._close)
         await asyncio.to_thread(self._thread.shutdown)
 
     @property
     def ready(self) -> bool:
         """Say whether the lease holds: without it nothing is sealed or opened."""
-        return time.monotonic() < self._lease_until
+        return self._lease.holds
+
+    def begin_answer(self) -> Answering:
+        """Note that an answer is begun: to be ended, and only to be handed out while `covers` it."""
+        return self._lease.begin_answer()
+
+    def end_answer(self, answering: Answering) -> None:
+        """Note that an answer was handed out, or will not be."""
+        self._lease.end_answer(answering)
+
+    def covers(self, answering: Answering) -> bool:
+        """Say whether the lease was held without a gap since an answer was begun."""
+        return self._lease.covers(answering)
+
+    async def dropping(self) -> Dropped:
+        """Give what says when no process keeps what was destroyed until now. Raises Busy."""
+        return await self.with_store(lambda store: Dropped(store.rows("changes")[0][0]))
+
+    async def dropped(self, dropping: Dropped) -> None:
+        """Wait until no process keeps it, and every answer that was begun with it is sent. Raises Busy."""
+        while not await self.with_store(dropping.look):  # noqa: ASYNC110  other processes say so
+            await asyncio.sleep(DROPPED_POLL_S)
+
+    def _close(self) -> None:
+        self._lease.end(self._store)
+        self._store.close()
 
     def _load(self) -> None:
         store = self._store
@@ -129,7 +150,7 @@ class KeyVault:
         }
         self.blinding = Blinding(plain["id_pepper"], plain["identifier_pepper"])
         self.secrets = secrets_from(plain, bytes(store.rows("vault_id")[0][0]))
-        self._apply_lease(*self._renew())
+        self._lease.begin(store)
 
     def _take_pepper(self) -> None:
         """Blind identifiers as the epoch that has just begun does."""
@@ -184,6 +205,15 @@ class KeyVault:
         """Give those whose keys were all destroyed, for ever."""
         rows = await self._in_thread(lambda: self._store.rows("erased", among=owners))
         return {bytes(row[0]) for row in rows}
+
+    async def owners_of_activities(self, after: bytes, limit: int) -> list[tuple[bytes, str]]:
+        """Give (owner, identifier) of activities that have a key, in the order of owners, after one of them."""
+
+        def work() -> list[tuple[bytes, str]]:
+            owners = [bytes(row[0]) for row in self._store.rows("owners_of_activities", after, limit)]
+            return [(owner, self.unwrapped_identifiers(owner)[0]) for owner in owners]
+
+        return await self._in_thread(work)
 
     def unwrapped_identifiers(self, owner: bytes) -> list[str]:
         """Give what `identifiers_of` gives, to whoever works in the vault's thread."""
@@ -366,27 +396,9 @@ class KeyVault:
 
     # ── lease ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _keep_lease(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_S)
-            try:
-                self._apply_lease(*await self._in_thread(self._renew))
-            except Exception:  # noqa: BLE001, S112  whatever kept the vault from answering, it is asked again
-                # The lease runs out by itself when the vault stays away; that is what it is for.
-                continue
-
-    def _renew(self) -> tuple[float, int, list[bytes] | None]:
-        asked = time.monotonic()
-        changes, epoch = self._store.rows("changes")[0]
-        self.epoch.follow(epoch)
-        return asked, changes, changed_since(self._store, self._changes, changes)
-
-    def _apply_lease(self, asked: float, changes: int, changed: list[bytes] | None) -> None:
-        """On the event loop, after every read that the vault's thread did before: nothing stale is kept."""
-        if changes != self._changes:
-            self.drop(changed)
-            self._changes = changes
-        self._lease_until = asked + LEASE_S
+    def keep_lease(self) -> None:
+        """Renew the lease from the vault's thread, within a transaction that keeps out whoever ends keys."""
+        self._lease.keep(self._store)
 
     def drop(self, owners: Iterable[bytes] | None = None) -> None:
         """Forget at once what is in memory of some people and their keys, of everybody where none are named."""

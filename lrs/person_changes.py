@@ -7,6 +7,7 @@ the register says so; others go on. Consent that is given again begins with new 
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import uuid
 from collections.abc import Awaitable, Callable, Collection
@@ -21,14 +22,14 @@ from lrs.event_log import EventLog
 from lrs.key_vault import KeyVault
 from lrs.sealing import SCHEMA, key_of, open_part, seal_part
 from schemas.envelope import NOBODY, Algorithm, Header, Part, Purpose, join_parts, split_parts
-from schemas.events import CONSENT_CHANGED, RESTRICTION_CHANGED
+from schemas.events import CONSENT_CHANGED, HOLD_CHANGED, RESTRICTION_CHANGED
 from schemas.people import Json
-from schemas.person_states import ALL_PURPOSES, GONE, PersonState, StateChange, pack_change
+from schemas.person_states import ALL_PURPOSES, GONE, HOLD, PersonState, StateChange, held_among, pack_change
 
 LOOKS_MAX = 10
 
-Note = Callable[[StateChange], Awaitable[None]]
-"""Keeps a change where no backup takes it back."""
+Note = Callable[[StateChange, int], Awaitable[None]]
+"""Keeps a change, and the version of its stream at which the log has it, where no backup takes it back."""
 MakeRecord = Callable[[str, Json | None], Json | None]
 """Gives the record of a decision, of its id and the record before it; None where that one is of this very decision."""
 
@@ -59,6 +60,7 @@ class PersonChanges:
         self._vault = vault
         self._endings = Endings(vault)
         self._now = now
+        self._changing = asyncio.Lock()
 
     async def restrict(self, identifier: str, *, restricted: bool) -> bool:
         """Hide a learner from everybody else, or show them again; say whether that changed anything.
@@ -71,20 +73,48 @@ class PersonChanges:
         state = PersonState.RESTRICTED if restricted else PersonState.ACTIVE
         stream = self._vault.blinding.id("restriction", person)
         record = _bare(StateChange(person, ALL_PURPOSES, state))
-        changed = await self._change(person, ALL_PURPOSES, state, stream, RESTRICTION_CHANGED, record, ())
-        if self._note is not None:
-            await self._note(StateChange(person, ALL_PURPOSES, state))
-        return changed
+        async with self._changing:
+            changed = await self._change(person, ALL_PURPOSES, state, stream, RESTRICTION_CHANGED, record, ())
+        return changed is not None
 
-    async def repeat(self, person: bytes, purpose: int, state: PersonState) -> None:
-        """Have be true again what was decided after this installation was copied; its record is lost. Raises Busy."""
+    async def hold(self, identifier: str, purpose: Purpose, state: PersonState) -> bool:
+        """Have what is kept for a purpose never be destroyed, or (ACTIVE) again as ever; say whether that is new.
+
+        It may be released of somebody who is being erased; what was withdrawn meanwhile is destroyed then. Raises
+        NotFound, LearnerErased, Busy.
+        """
+        person = await self._vault.find_pseudonym(identifier)
+        if person is None:
+            raise NotFound("nobody is known by this identifier")
+        stream = self._vault.blinding.id("hold", person, str(int(purpose)))
+        record = _bare(StateChange(person, HOLD + purpose, state))
+        async with self._changing:
+            before = await self._change(person, HOLD + purpose, state, stream, HOLD_CHANGED, record, ())
+            states = await self._log.person_states([person])
+            withdrawn = (person, int(purpose), int(PersonState.WITHDRAWN)) in states
+            if withdrawn and purpose in self._destroyed_with and purpose not in held_among(states):
+                await self._endings.end(person, purpose)
+        return before not in (None, state)
+
+    async def repeat(self, person: bytes, purpose: int, state: PersonState, version: int) -> bool:
+        """Have be true again what was decided after this installation was copied; its record is lost.
+
+        version is the stream's at which it was decided: a log that has that version has the truth. Say whether
+        anything was done. Raises Busy.
+        """
         kind, name = (RESTRICTION_CHANGED, "restriction") if purpose == ALL_PURPOSES else (CONSENT_CHANGED, "consent")
         values: tuple[str | bytes, ...] = (person,) if purpose == ALL_PURPOSES else (person, str(purpose))
+        if purpose >= HOLD:
+            kind, name, values = HOLD_CHANGED, "hold", (person, str(purpose - HOLD))
         stream = self._vault.blinding.id(name, *values)
+        if await self._log.stream_newest(stream) >= version:
+            return False
         record = _bare(StateChange(person, purpose, state))
         await self._change(person, purpose, state, stream, kind, record, ())
-        if state == PersonState.WITHDRAWN and purpose in self._destroyed_with:
+        held = held_among(await self._log.person_states([person]))
+        if state == PersonState.WITHDRAWN and purpose in self._destroyed_with and purpose not in held:
             await self._endings.end(person, purpose)
+        return True
 
     async def decide(self, identifier: str, purpose: Purpose, *, given: bool, make_record: MakeRecord) -> Decision:
         """Record that a learner gave or withdrew consent for a purpose.
@@ -114,14 +144,15 @@ class PersonChanges:
             sealed = seal_part(cipher, header, stream, orjson.dumps(told))
             return join_parts([pack_change(StateChange(person, purpose, state)), sealed])
 
-        changed = await self._change(person, purpose, state, stream, CONSENT_CHANGED, record, (person,))
-        if self._note is not None:
-            await self._note(StateChange(person, purpose, state))
-        if given:
-            await self._endings.renew(person, purpose, year)
-        elif purpose in self._destroyed_with:
-            await self._endings.end(person, purpose)
-        return Decision(changed, told)
+        async with self._changing:
+            before = await self._change(person, purpose, state, stream, CONSENT_CHANGED, record, (person,))
+            # Another process may have decided otherwise meanwhile: what the log says now is what is done to keys.
+            states = await self._log.person_states([person])
+            if (person, int(purpose), int(PersonState.WITHDRAWN)) not in states:
+                await self._endings.renew(person, purpose, year)
+            elif purpose in self._destroyed_with and purpose not in held_among(states):
+                await self._endings.end(person, purpose)
+        return Decision(before not in (None, state), told)
 
     async def _opened(self, stream: bytes, state: bytes | None) -> Json | None:
         """Give the record that an event holds; None where there is none any more."""
@@ -141,23 +172,31 @@ class PersonChanges:
         kind: str,
         record: Callable[[bytes | None], Awaitable[bytes | None]],
         people: tuple[bytes, ...],
-    ) -> bool:
+    ) -> PersonState | None:
+        """Append a decision and note it; give what was true before, None where nothing was to be said."""
         for _ in range(LOOKS_MAX):
             states = await self._log.person_states([person])
             known = {of: now_true for _, of, now_true in states}
-            if known.get(ALL_PURPOSES) in GONE:
+            is_released = kind == HOLD_CHANGED and state == PersonState.ACTIVE
+            if known.get(ALL_PURPOSES) in GONE and not (is_released and known[ALL_PURPOSES] == PersonState.FENCED):
                 raise LearnerErased("this learner has been erased")
             # Consent that is given a second time is recorded again: the policy may be another one.
-            if known.get(purpose, PersonState.ACTIVE) == state and kind == RESTRICTION_CHANGED:
-                return False
             version, before = (await self._log.newest_of_streams([stream])).get(stream, (0, None))
-            if (content := await record(before)) is None:
-                return False
+            is_so = known.get(purpose, PersonState.ACTIVE) == state and kind != CONSENT_CHANGED
+            if is_so or (content := await record(before)) is None:
+                # Noted again: whoever asks again may have been stopped before it was.
+                await self._keep(StateChange(person, purpose, state), version)
+                return None
             event = NewEvent(stream, version + 1, kind, person, content, people)
             outcome = await self._log.append(AppendRequest((event,), states))
             if isinstance(outcome, Appended):
-                return known.get(purpose, PersonState.ACTIVE) != state
+                await self._keep(StateChange(person, purpose, state), version + 1)
+                return PersonState(known.get(purpose, PersonState.ACTIVE))
         raise Busy("others keep changing what is true of this person; nothing was done, try again")
+
+    async def _keep(self, change: StateChange, version: int) -> None:
+        if self._note is not None:
+            await self._note(change, version)
 
 
 def _bare(change: StateChange) -> Callable[[bytes | None], Awaitable[bytes | None]]:

@@ -1,4 +1,7 @@
-"""Where everything of an installation lies, in either mode: keys, vault, log, attachments, views."""
+"""Where everything of an installation lies, in either mode: keys, vault, log, attachments, views.
+
+PostgreSQL's client takes as long to import as all the rest that a command needs, so a cluster imports it where it is.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from psycopg.conninfo import conninfo_to_dict
-
-from lrs.attachments import BlobFolder, BlobStore, BlobTable
+from lrs.attachments import BlobFolder, BlobStore
 from lrs.completions import Completions
 from lrs.config import Mode, Settings, variable
 from lrs.errors import Misconfigured
@@ -26,16 +27,14 @@ from lrs.journal import NAME as JOURNAL
 from lrs.journal import Journal
 from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider, OpenBaoKeys, Pkcs11Keys
 from lrs.key_vault import KeyVault
-from lrs.log_reader import LogReader, PostgresReader, SQLiteReader
+from lrs.log_reader import LogReader, SQLiteReader
 from lrs.opening import VaultOpener
-from lrs.partitions import partitioning_of
 from lrs.restoring import LogRestorer
 from lrs.rotation import Rotation, Schedule
-from lrs.status import RelayPosition, read_relay_position
-from lrs.vault_store import PostgresVault, SQLiteVault, VaultStore
+from lrs.status import RelayPosition
+from lrs.vault_store import SQLiteVault, VaultStore
 from lrs.views import Views
 from lrs.writer_process import OpenWriter
-from projections.postgres_views import PostgresViews
 from projections.projection import Opener
 from projections.sqlite_views import SQLiteViews
 from projections.view_store import ViewStore
@@ -101,6 +100,8 @@ def keys_folder(settings: Settings) -> Path:
         return settings.keys_dir
     if settings.mode is Mode.EMBEDDED:
         return settings.data / "keys"
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
     given = conninfo_to_dict(settings.keys_url)
     database = "\0".join(str(given.get(name, "")) for name in ("host", "port", "dbname"))
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
@@ -126,6 +127,8 @@ def vault_store(settings: Settings) -> VaultStore:
     """Give the vault's tables."""
     if settings.mode is Mode.EMBEDDED:
         return SQLiteVault(settings.data / "vault" / "vault.db")
+    from lrs.postgres_vault import PostgresVault  # noqa: PLC0415
+
     return PostgresVault(settings.keys_url)
 
 
@@ -139,6 +142,8 @@ def event_log(settings: Settings) -> EventLog:
 
 def cluster_log(settings: Settings) -> GuardedLog:
     """Give the log of a cluster."""
+    from lrs.postgres_reader import PostgresReader  # noqa: PLC0415
+
     return GuardedLog(settings.database_url, lambda: PostgresReader(settings.database_url))
 
 
@@ -146,6 +151,8 @@ def log_reader(settings: Settings) -> LogReader:
     """Give a reader of the log, beside whoever writes it."""
     if settings.mode is Mode.EMBEDDED:
         return SQLiteReader(settings.data / "log" / "log.db")
+    from lrs.postgres_reader import PostgresReader  # noqa: PLC0415
+
     return PostgresReader(settings.database_url)
 
 
@@ -153,6 +160,8 @@ def relay_position(settings: Settings) -> RelayPosition | None:
     """Give what says how far the relay is, None where there is no relay."""
     if settings.mode is Mode.EMBEDDED:
         return None
+    from lrs.relayed import read_relay_position  # noqa: PLC0415
+
     return partial(read_relay_position, settings.database_url)
 
 
@@ -160,6 +169,8 @@ def blob_store(settings: Settings) -> BlobStore:
     """Give where attachments lie."""
     if settings.mode is Mode.EMBEDDED:
         return BlobFolder(settings.data / "attachments")
+    from lrs.postgres_blobs import BlobTable  # noqa: PLC0415
+
     return BlobTable(settings.database_url)
 
 
@@ -167,6 +178,8 @@ def view_store(settings: Settings, opener: Opener, *, read_only: bool = False) -
     """Give where the views lie; read_only makes nothing that is not there."""
     if settings.mode is Mode.EMBEDDED:
         return SQLiteViews(settings.data / "views" / "views.db", opener, read_only=read_only)
+    from projections.postgres_views import PostgresViews  # noqa: PLC0415
+
     return PostgresViews(settings.database_url, opener, read_only=read_only)
 
 
@@ -189,6 +202,8 @@ async def open_views(settings: Settings, vault: KeyVault, log: EventLog) -> Asyn
     store = await asyncio.to_thread(view_store, settings, opener)
     partitioning = None
     if settings.mode is Mode.CLUSTER:
+        from lrs.relayed import partitioning_of  # noqa: PLC0415
+
         partitioning = partial(partitioning_of, settings.database_url)
     index = IndexBuilder(log, LogRestorer(log, vault))
     views = Views(store, opener, log, Completions(log, vault), index, partitioning=partitioning)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrs.certificates import Certificate
-from lrs.erasure import Eraser, Pending
+from lrs.copy_wait import Pending
+from lrs.erasure import Eraser, Withheld
 from lrs.errors import Busy, GriffelError, NotFound
 from lrs.person_changes import Decision, PersonChanges
 from lrs.policy import Policy
@@ -23,14 +24,17 @@ from lrs.purposes import Register
 from lrs.receipts import CONSENT_RECEIPT
 from lrs.rotation import Rotation
 from schemas.consent import INDICATED_BY, consent_record, read_consent_statement
+from schemas.envelope import Purpose
 from schemas.errors import InvalidInput
 from schemas.people import identifier_of
+from schemas.person_states import GROUNDS, HOLD, PersonState
 from schemas.purposes import PurposeEntry
 from schemas.statement import check_agent
 
 Json = dict[str, Any]
-UNDER_WAY, PENDING, FAILED, DONE = "under way", "pending", "failed", "done"
-"""States of an erasure. Pending: fenced, and waiting for Kafka. Failed: fenced, and taken up again by itself."""
+UNDER_WAY, PENDING, WITHHELD, FAILED, DONE = "under way", "pending", "withheld", "failed", "done"
+"""States of an erasure. Pending: fenced, and waiting for Kafka. Withheld: fenced, and a legal hold keeps the rest.
+Failed: fenced, and taken up again by itself."""
 RETRY_S = 30.0
 """How often a server looks for erasures that were left."""
 ID_DIGITS = 32
@@ -75,11 +79,13 @@ class PrivacyDesk:
         register: Register,
         sign: Callable[[Json, str], str],
         *,
+        released: Callable[[Json], Awaitable[Any]],
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         self._policy = policy
         self._register = register
         self._sign = sign
+        self._released = released
         self._now = now
         self.eraser = eraser
         self._people = people
@@ -102,6 +108,8 @@ class PrivacyDesk:
             "erasures/pending": self.pending,
             "consents/change": self.consent,
             "restrictions/change": self.restrict,
+            "holds/change": self.hold,
+            "holds/list": self.holds,
             "keys/rotate": self.rotate,
         }
 
@@ -118,6 +126,7 @@ class PrivacyDesk:
             "statements": {"erased": found.erased, "kept_for_others": found.shared, "with_placeholder": found.named},
             "documents": found.documents,
             "stream_entries": found.stream_entries,
+            "held": found.held,
         }
 
     async def begin(self, asked: Json) -> Json:
@@ -150,21 +159,23 @@ class PrivacyDesk:
         erasure = asked.get("erasure")
         if not isinstance(erasure, str) or len(erasure) != ID_DIGITS or not _is_hex(erasure):
             raise NotFound("there is no erasure of this id")
+        work = self._works.get(erasure)
+        # Asked before the log is: an erasure that ends meanwhile is not taken for one that stopped.
+        has_ended = work is not None and work.ended
         certificate = await self.eraser.certificate(bytes.fromhex(erasure))
         if certificate is not None:
             self._works.pop(erasure, None)
             return {"erasure": erasure, "state": DONE, "step": "completed", "certificate": certificate.told()}
-        work = self._works.get(erasure)
-        if work is None or work.task is None or not work.task.done():
+        if work is None or work.task is None or not has_ended:
             return {"erasure": erasure, "state": UNDER_WAY, "step": work.step if work else "fenced"}
         error = None if work.task.cancelled() else work.task.exception()
         reason = error.detail if isinstance(error, GriffelError) else "the erasure stopped; it is taken up again"
         return {
             "erasure": erasure,
-            "state": PENDING if isinstance(error, Pending) else FAILED,
+            "state": PENDING if isinstance(error, Pending) else WITHHELD if isinstance(error, Withheld) else FAILED,
             "step": work.step,
             "reason": reason,
-        }
+        } | ({"held": error.held} if isinstance(error, Withheld) else {})
 
     async def keep_taking_up(self) -> None:
         """Take up erasures that were left, now and from time to time, for ever."""
@@ -260,6 +271,40 @@ class PrivacyDesk:
         changed = await self._people.restrict(identifier_in(asked), restricted=restricted)
         return {"restricted": restricted, "changed": changed}
 
+    async def hold(self, asked: Json) -> Json:
+        """Hold what is kept of a learner for a purpose, or release it: {"agent", "purpose", "held", "ground"?}.
+
+        An erasure that the hold kept goes on when the last is released. Raises as `consent`.
+        """
+        held, ground = _flag(asked, "held"), asked.get("ground")
+        if held and (not isinstance(ground, str) or ground not in GROUNDS):
+            raise InvalidInput(f"the ground is one of: {', '.join(GROUNDS)}", "/ground")
+        if not held and ground is not None:
+            raise InvalidInput("only what is held has a ground", "/ground")
+        purposes = {one.id: one.key_class for one in self._register if one.key_class is not None}
+        purpose = asked.get("purpose")
+        if not isinstance(purpose, str) or purpose not in purposes:
+            raise InvalidInput(f"the purpose is one of: {', '.join(purposes)}", "/purpose")
+        state = GROUNDS[ground] if ground is not None else PersonState.ACTIVE
+        changed = await self._people.hold(identifier_in(asked), purposes[purpose], state)
+        if not held:
+            await self.pending({})
+            await self._released({})
+        return {"purpose": purpose, "held": held, "changed": changed}
+
+    async def holds(self, asked: Json) -> list[Json]:
+        """Say what is held: of whom, by the id that an erasure of theirs has, for which purpose, and on what ground."""
+        del asked
+        names = {state: ground for ground, state in GROUNDS.items()}
+        return [
+            {
+                "erasure": self.eraser.stream(person).hex(),
+                "purpose": Purpose(purpose - HOLD).name.lower(),
+                "ground": names[PersonState(state)],
+            }
+            for person, purpose, state in await self.eraser.held()
+        ]
+
     async def rotate(self, asked: Json) -> Json:
         """Begin a key epoch and destroy the oldest, keeping so many as are set, or {"kept"}. Raises Busy."""
         done = await self._rotation.rotate(kept=asked.get("kept"))
@@ -298,7 +343,9 @@ def _note(erasure: str, task: asyncio.Task[Certificate]) -> None:
     """Say in the log why an erasure stopped; by its id, which says nothing about anybody."""
     if task.cancelled() or (error := task.exception()) is None:
         return
-    if isinstance(error, Busy):
+    if isinstance(error, Withheld):
+        log.debug("the erasure %s waits: %s", erasure, error.detail)
+    elif isinstance(error, Busy):
         log.warning("the erasure %s waits: %s", erasure, error.detail)
     else:
         log.error("the erasure %s stopped: %s", erasure, type(error).__name__)

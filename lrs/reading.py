@@ -19,12 +19,13 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from lrs.activities import ActivityCatalogue
-from lrs.credentials import Caller, Scope
+from lrs.credentials import Caller
 from lrs.event_log import EventLog
 from lrs.hiding import hidden_among
 from lrs.key_vault import KeyVault
 from lrs.keys import KeyId
 from lrs.log_reader import StatementQuery
+from lrs.scopes import Scope
 from lrs.sealing import OpenedStatement, SealedStatement, open_statement
 from projections.statement_index import RAREST_FIRST, Kind, term_number
 from schemas.activities import Json, activities_of, in_language
@@ -34,6 +35,7 @@ from schemas.people import identifier_of, people_of
 
 PAGE_STATEMENTS_DEFAULT = 100
 PAGE_STATEMENTS_MAX = 500
+EMPTY_PAGES_MAX = 20
 NAMES_STATEMENTS_MAX = 20
 OPEN_AT_ONCE = 50
 """How many statements are opened before the event loop gets a turn."""
@@ -60,7 +62,7 @@ class StatementFilter:
 
 
 class Cursor(msgspec.Struct, array_like=True):
-    """Where a page ended and what the next is asked by. terms are (kind, 16 bytes)."""
+    """Where a page ended and what the next is asked by. terms are (kind, 16 bytes); about is the agent's pseudonym."""
 
     caller: bytes
     terms: list[tuple[int, bytes]]
@@ -72,6 +74,7 @@ class Cursor(msgspec.Struct, array_like=True):
     format: str
     attachments: bool
     languages: list[str]
+    about: bytes = b""
 
 
 @dataclass(slots=True)
@@ -114,7 +117,10 @@ class StatementReader:
 
     async def first_page(self, asked: StatementFilter, caller: Caller) -> Page:
         """Answer a filter with its first page."""
-        terms = await self._terms(asked, caller)
+        about = b""
+        if asked.agent is not None and (identifier := identifier_of(asked.agent)):
+            about = await self._vault.find_pseudonym(identifier) or b""
+        terms = self._terms(asked, about)
         if terms is not None and not caller.may(Scope.STATEMENTS_READ, reading=True):
             identifier = identifier_of(caller.authority)
             mine = await self._vault.find_pseudonym(identifier) if identifier else None
@@ -135,6 +141,7 @@ class StatementReader:
             asked.format,
             asked.attachments,
             list(asked.languages),
+            about,
         )
         return await self._page(cursor, caller)
 
@@ -146,17 +153,31 @@ class StatementReader:
         return await self._page(cursor, caller)
 
     async def _page(self, cursor: Cursor, caller: Caller) -> Page:
+        if cursor.about and await self._hidden({cursor.about}, caller):
+            return Page([], "", cursor.watermark_us or await self._log.watermark(), cursor.attachments)
+        page, following = await self._read_page(cursor, caller)
+        for _ in range(EMPTY_PAGES_MAX):
+            if page.statements or following is None:
+                break
+            # An empty page with another behind it would tell that something is hidden here.
+            page, following = await self._read_page(following, caller)
+        if following is not None:
+            page.more = self._seal(following)
+        return page
+
+    async def _read_page(self, cursor: Cursor, caller: Caller) -> tuple[Page, Cursor | None]:
+        """Give what is found where a cursor points, without its `more`, and the cursor after it."""
         terms = tuple([term_number(term) for _, term in cursor.terms])
         query = StatementQuery(terms, cursor.after, cursor.upto, cursor.ascending, cursor.limit + 1)
         found, head = await self._log.positions(query)
         watermark_us = cursor.watermark_us or head.stored_us
         end = min(cursor.upto, head.position)
-        more = ""
+        following: Cursor | None = None
         if len(found) > cursor.limit:
             found = found[: cursor.limit]
             last = found[-1][0]
             after, upto = (last, end) if cursor.ascending else (cursor.after, last - 1)
-            more = self._seal(msgspec.structs.replace(cursor, after=after, upto=upto, watermark_us=watermark_us))
+            following = msgspec.structs.replace(cursor, after=after, upto=upto, watermark_us=watermark_us)
         rows = await self._log.statements_at([position for position, _ in found])
         opened = await self._open([SealedStatement.read(*rows[position]) for position, _ in found], caller)
         own = dict(found)
@@ -166,7 +187,8 @@ class StatementReader:
         await self._shape(visible, cursor.format, cursor.languages)
         blobs = {sha2: blob for one in visible for sha2, blob in one.blobs.items()} if cursor.attachments else {}
         newest_us = max((one.stored_us for one in visible), default=0)
-        return Page([one.statement for one in visible], more, watermark_us, cursor.attachments, newest_us, blobs)
+        found_here = [one.statement for one in visible]
+        return Page(found_here, "", watermark_us, cursor.attachments, newest_us, blobs), following
 
     async def names_of(self, pseudonym: bytes, caller: Caller) -> list[str]:
         """Give the names under which the newest statements know a learner, the newest first."""
@@ -184,15 +206,13 @@ class StatementReader:
                     names.append(name)
         return names
 
-    async def _terms(self, asked: StatementFilter, caller: Caller) -> list[tuple[int, bytes]] | None:
-        """Give the filter's terms; None when nothing can match: nobody has that identifier, or they are hidden."""
+    def _terms(self, asked: StatementFilter, about: bytes) -> list[tuple[int, bytes]] | None:
+        """Give the filter's terms; None when nothing can match: nobody has that identifier."""
         values: dict[Kind, str | bytes] = {}
         if asked.agent is not None:
-            identifier = identifier_of(asked.agent)
-            pseudonym = await self._vault.find_pseudonym(identifier) if identifier else None
-            if pseudonym is None or await self._hidden({pseudonym}, caller):
+            if not about:
                 return None
-            values[Kind.AGENT_RELATED if asked.related_agents else Kind.AGENT] = pseudonym
+            values[Kind.AGENT_RELATED if asked.related_agents else Kind.AGENT] = about
         if asked.activity is not None:
             values[Kind.ACTIVITY_RELATED if asked.related_activities else Kind.ACTIVITY] = asked.activity
         if asked.verb is not None:
@@ -226,6 +246,10 @@ class StatementReader:
         return True
 
     # ── opening and shaping ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def hides(self, person: bytes, caller: Caller) -> bool:
+        """Say whether a caller sees nothing of somebody."""
+        return bool(await self._hidden({person}, caller))
 
     async def _hidden(self, people: Iterable[bytes], caller: Caller) -> frozenset[bytes]:
         """Give those of whom a caller sees nothing: restricted, or withdrawn from the caller's purpose.

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from lrs.blinding import KeyedHash
 from lrs.certificates import Horizon
 from lrs.errors import Busy, Damaged
 from lrs.key_vault import KeyVault
@@ -96,6 +97,9 @@ class Rotation:
                 ends_us = int(self._clock() * 1_000_000) - self._schedule.epoch_days * DAY_US
                 if (rotated := await self.rotate(older_than_us=ends_us)) is not None:
                     log.info("the keys were rotated: epoch %d", rotated.epoch)
+                else:
+                    # A rotation that was killed may have left the root of an epoch that is not kept.
+                    await self._vault.with_store(self._destroy_roots)
             except Busy as error:
                 log.warning("the keys could not be rotated: %s", error.detail)
             await asyncio.sleep(LOOK_S)
@@ -114,6 +118,8 @@ class Rotation:
             store.run("insert_epoch", epoch, self._provider.wrap(epoch, key), now_us)
             wrapping = _Wrapping(self._vault, epoch, AESGCM(key))
             wipe(key)
+            if again := store.run("destroy_again"):
+                log.warning("%d destroyed keys had been put back into the vault; they were destroyed again", again)
             end_suppression(store, now_us)
             keys = wrapping.keys(store)
             pepper = os.urandom(KEY_BYTES)
@@ -126,12 +132,17 @@ class Rotation:
             store.run("forget_epochs_below", epoch)
             store.run("delete_epochs_below", oldest)
             store.run("count_change")
+        self._destroy_roots(store)
         store.scrub()
-        for one in range(max(1, oldest - ROOTS_LOOKED_AT), oldest):
-            self._provider.destroy(one)
         with store.transaction():
             self._vault.epoch.pin()
         return Rotated(epoch, keys, identifiers, tuple([row[0] for row in store.rows("epochs")]))
+
+    def _destroy_roots(self, store: VaultStore) -> None:
+        """Destroy the roots of the epochs before the oldest that is kept; doing it again does no harm."""
+        oldest = store.rows("epochs")[0][0]
+        for one in range(max(1, oldest - ROOTS_LOOKED_AT), oldest):
+            self._provider.destroy(one)
 
 
 class _Wrapping:
@@ -151,6 +162,7 @@ class _Wrapping:
                 key = KeyId(bytes(owner), purpose, year, version)
                 fresh.append((self._epoch, self._again(key_binding(key), bytes(old)), *key))
             store.run_many("update_key", fresh)
+            self._vault.keep_lease()
             wrapped += len(fresh)
         return wrapped
 
@@ -158,13 +170,17 @@ class _Wrapping:
         """Wrap every identifier anew, found from now on by its hash under another pepper; give how many."""
         rows = store.rows("all_identifiers")
         links = []
-        for owner, old in rows:
+        blinded = KeyedHash(pepper).digest
+        for number, (owner, old) in enumerate(rows):
+            if number % ROWS_AT_ONCE == 0:
+                self._vault.keep_lease()
             binding = b"identifier " + bytes(owner)
             plain = bytes(self._vault.epoch.unwrap(binding, bytes(old)))
-            blind = self._vault.blinding.identifier_under(pepper, plain)
-            links.append((blind, bytes(owner), self._epoch, self._wrap(binding, plain)))
+            links.append((blinded(plain), bytes(owner), self._epoch, self._wrap(binding, plain)))
         store.run("delete_all_identifiers")
+        self._vault.keep_lease()
         store.run_many("insert_identifier", links)
+        self._vault.keep_lease()
         return len(links)
 
     def secrets(self, store: VaultStore, pepper: bytes) -> None:

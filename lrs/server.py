@@ -18,7 +18,6 @@ from aiohttp import web
 
 from lrs.config import Mode, Settings
 from lrs.control import control_application
-from lrs.credentials import Scope
 from lrs.data_folder import control_socket, locked
 from lrs.errors import KeysAway
 from lrs.garbage import spare_the_collector
@@ -26,6 +25,7 @@ from lrs.http.app import Services
 from lrs.http.courses import setup_courses
 from lrs.http.gate import gate
 from lrs.http.health import check_health, setup_health, waiting_consumers
+from lrs.http.lease import cut_off, under_lease
 from lrs.http.metrics import Readers, setup_metrics
 from lrs.http.pages import PageState, setup_pages
 from lrs.http.privacy import setup_privacy
@@ -36,7 +36,9 @@ from lrs.http.streams import setup_streams
 from lrs.http.unready import unready
 from lrs.metrics import Metrics
 from lrs.places import relay_position
+from lrs.scopes import Scope
 from lrs.view_process import ViewProcess, ViewsStatus
+from lrs.views import build_anew
 from lrs.wiring import open_services, view_process
 
 SHUTDOWN_S = 30.0
@@ -60,7 +62,9 @@ def application(
     middlewares = [metrics.middleware]
     if services.guard is not None:
         middlewares.append(gate(services.guard, services.cors_origin))
+    middlewares.append(under_lease(services))
     app = web.Application(client_max_size=services.limits.body_bytes_max, middlewares=middlewares)
+    app.on_response_prepare.append(cut_off(services))
     app.add_routes(xapi_routes(services))
     setup_health(app, lambda: check_health(services), lambda: waiting_consumers(view_status().consumers))
     setup_metrics(app, services, metrics, Readers(settings.metrics), view_status, relay_position(settings))
@@ -120,7 +124,12 @@ async def _keeping(services: Services) -> AsyncIterator[None]:
             await services.guard.opened.wait()
         await services.desk.keep_taking_up()
 
-    tasks = [asyncio.create_task(work) for work in (take_up(), services.rotation.keep_rotating())]
+    async def expire() -> None:
+        if services.guard is not None:
+            await services.guard.opened.wait()
+        await services.retention.keep_expiring()
+
+    tasks = [asyncio.create_task(work) for work in (take_up(), expire(), services.rotation.keep_rotating())]
     try:
         yield
     finally:
@@ -182,7 +191,9 @@ async def _listen_for_commands(
     path = control_socket(settings.data)
     path.unlink(missing_ok=True)
     passed_on = {name: partial(process.ask, name) for name in services.views.commands()}
-    control = control_application(services.credentials, passed_on | services.desk.commands())
+    services.retention.rebuild = partial(build_anew, passed_on)
+    commands = passed_on | services.desk.commands() | services.retention.commands()
+    control = control_application(services.credentials, commands)
     runner = web.AppRunner(control, access_log=None, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

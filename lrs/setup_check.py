@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from psycopg.conninfo import conninfo_to_dict
-
 from lrs.config import Mode, Settings, variable
 from lrs.places import keys_folder
 
@@ -100,6 +98,8 @@ def _one_disk(one: Path, other: Path) -> bool:
 
 
 def _databases(settings: Settings) -> SetupFinding:
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415  only a cluster needs it
+
     places = [conninfo_to_dict(url) for url in (settings.database_url, settings.keys_url)]
     log, vault = ((str(one.get("host", "")), str(one.get("port", "5432"))) for one in places)
     together = log == vault

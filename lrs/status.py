@@ -11,16 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import psycopg
-
-from lrs.errors import Busy
 from lrs.index_reader import read_status as read_build
 from lrs.log_reader import LogReader
 from projections.statement_index import NAME as INDEX
 from projections.statement_index import VERSION as INDEX_VERSION
 from projections.view_store import BUILDING, SERVING, Generation, Place, ViewStore, own_places
 
-CONNECT_S = 5
 _MICROSECONDS = 1_000_000
 
 RelayPosition = Callable[[], int | None]
@@ -135,18 +131,6 @@ def read_index_status(reader: LogReader, head: int) -> list[ViewStatus]:
         behind = max(0, head - building)
         found.append(ViewStatus(INDEX, serving + 1, INDEX_VERSION, BUILDING, building, behind, 0.0, 0))
     return found
-
-
-def read_relay_position(url: str) -> int | None:
-    """Give the position up to which the relay of this database's log has copied it. Blocks. Raises Busy."""
-    try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S) as connection:
-            if connection.execute("SELECT to_regclass('relay')").fetchone() == (None,):
-                return None
-            found = connection.execute("SELECT position FROM relay").fetchone()
-    except psycopg.OperationalError as error:
-        raise Busy("the database does not answer") from error
-    return int(found[0]) if found else None
 
 
 def _views(store: ViewStore) -> tuple[list[tuple[Generation, dict[int, Place]]], dict[tuple[str, int], int]]:

@@ -52,6 +52,7 @@ STORES = (
     Store("erased", None, "pseudonyms that lead to nobody"),
     Store("suppressed", None, "keyed hashes under a pepper that is destroyed with its month"),
     Store("change", None, "pseudonyms of the newest changes"),
+    Store("holder", None, "random numbers of processes"),
     Store("journal", None, "a count and a hash"),
     Store("credential", None, "credentials are systems', not learners'"),
     Store("secret", None, "the store's own"),

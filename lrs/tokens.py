@@ -17,8 +17,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
-from lrs.credentials import Caller, Scope
+from lrs.credentials import Caller
 from lrs.errors import Busy, NotAuthenticated
+from lrs.scopes import Scope
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 HEADER_BYTES_MAX = 16 * 1024

@@ -1,4 +1,4 @@
-"""The vault's tables, on SQLite and on PostgreSQL: one set of named queries, two connections.
+"""The vault's tables, on SQLite here and on PostgreSQL in lrs/postgres_vault.py: one set of named queries.
 
 Everything here blocks and belongs to the vault's own thread. Nothing here can open anything: keys come and go wrapped.
 """
@@ -12,19 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import psycopg
-
 from lrs.errors import Busy
-from lrs.full_disk import disk_full, is_full, telling_full_disk
-from lrs.sql import queries, script, split_script
+from lrs.full_disk import telling_full_disk
+from lrs.sql import queries, script
 
 Row = Sequence[Any]
 SQLITE_BUSY_TIMEOUT_S = 10
 SCRUB_TRIES_MAX = 100
 SCRUB_WAIT_S = 0.05
-SILENT_S = 10
-"""A server that falls silent within a transaction (suspended, cut off) holds its locks no longer than this."""
-_WHAT = "the key vault"
+WHAT = "the key vault"
 LIST_ITEMS_MAX = 500
 """How many parameters one `IN` list holds; longer lists are asked in pieces."""
 
@@ -74,19 +70,13 @@ class VaultStore(Protocol):
         ...
 
 
-def _pieces(among: Sequence[Any] | None) -> Iterator[Sequence[Any] | None]:
+def pieces(among: Sequence[Any] | None) -> Iterator[Sequence[Any] | None]:
+    """Give a list that `IN` asks for in pieces; None, where there is no list, once."""
     if among is None:
         yield None
         return
     for start in range(0, len(among), LIST_ITEMS_MAX):
         yield among[start : start + LIST_ITEMS_MAX]
-
-
-_GONE = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
-
-
-def _busy(error: psycopg.Error) -> Busy:
-    return disk_full(_WHAT) if is_full(error) else Busy("the key vault's database does not answer")
 
 
 class SQLiteVault:
@@ -110,7 +100,7 @@ class SQLiteVault:
         if self._connection.in_transaction:
             yield
             return
-        with telling_full_disk(_WHAT):
+        with telling_full_disk(WHAT):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
@@ -121,16 +111,16 @@ class SQLiteVault:
                 raise
 
     def run(self, name: str, *parameters: Any) -> int:
-        with telling_full_disk(_WHAT):
+        with telling_full_disk(WHAT):
             return self._connection.execute(self._queries[name], parameters).rowcount
 
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
-        with telling_full_disk(_WHAT):
+        with telling_full_disk(WHAT):
             self._connection.executemany(self._queries[name], rows)
 
     def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
         found: list[Row] = []
-        for piece in _pieces(among):
+        for piece in pieces(among):
             text = self._queries[name]
             if piece is not None:
                 text = text.replace("??", ",".join("?" * len(piece)))
@@ -150,7 +140,7 @@ class SQLiteVault:
         """Move the write-ahead log into the file, over what was there, and empty it, however long others read."""
         for wait_s in (0.0, *(SCRUB_WAIT_S,) * SCRUB_TRIES_MAX):
             time.sleep(wait_s)
-            with telling_full_disk(_WHAT):
+            with telling_full_disk(WHAT):
                 busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if not busy:
                 return
@@ -158,84 +148,3 @@ class SQLiteVault:
 
     def close(self) -> None:
         self._connection.close()
-
-
-class PostgresVault:
-    """The vault in a PostgreSQL database of its own. A lost connection is made again at the next call."""
-
-    def __init__(self, url: str) -> None:
-        self._queries = {name: text.replace("??", "@@").replace("?", "%s") for name, text in queries("vault").items()}
-        self._url = url
-        self._open: psycopg.Connection[tuple[Any, ...]] | None = None
-
-    @property
-    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
-        if self._open is None or self._open.closed:
-            try:
-                self._open = psycopg.connect(
-                    self._url,
-                    autocommit=True,
-                    application_name="griffel vault",
-                    options=f"-c idle_in_transaction_session_timeout={SILENT_S}s",
-                )
-            except psycopg.OperationalError as error:
-                raise Busy("the key vault's database does not answer") from error
-        return self._open
-
-    def create(self) -> None:
-        with self._connection.transaction():
-            # Two servers that start at once would otherwise both make the same table and one would fail.
-            self._connection.execute("SELECT pg_advisory_xact_lock(4717)")
-            if self._connection.execute("SELECT to_regclass('change')").fetchone() != (None,):
-                return
-            for statement in split_script(script("vault_postgres")):
-                self._connection.execute(statement)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        try:
-            with self._connection.transaction():
-                yield
-        except _GONE as error:
-            raise _busy(error) from error
-
-    def run(self, name: str, *parameters: Any) -> int:
-        return self._execute(self._queries[name], parameters).rowcount
-
-    def run_many(self, name: str, rows: Sequence[Row]) -> None:
-        if rows:
-            with self._connection.cursor() as cursor:
-                cursor.executemany(self._queries[name], rows)
-
-    def rows(self, name: str, *parameters: Any, among: Sequence[Any] | None = None) -> list[Row]:
-        found: list[Row] = []
-        for piece in _pieces(among):
-            text = self._queries[name]
-            if piece is not None:
-                text = text.replace("@@", ",".join(["%s"] * len(piece)))
-            found += self._execute(text, (*parameters, *(piece or ()))).fetchall()
-        return found
-
-    def share_epoch(self) -> int:
-        row = self._execute("SELECT epoch FROM epoch ORDER BY epoch DESC LIMIT 1 FOR SHARE", ()).fetchone()
-        assert row is not None
-        return int(row[0])
-
-    def lock_minting(self) -> None:
-        self._execute("SELECT pg_advisory_xact_lock(4718)", ())
-
-    def share_minting(self) -> None:
-        self._execute("SELECT pg_advisory_xact_lock_shared(4718)", ())
-
-    def scrub(self) -> None:
-        """Do nothing: what PostgreSQL leaves behind ends with the epoch, whose key it is wrapped under."""
-
-    def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-
-    def _execute(self, text: str, parameters: Sequence[Any]) -> psycopg.Cursor[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(text, parameters, prepare=True)
-        except _GONE as error:
-            raise _busy(error) from error

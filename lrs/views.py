@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ LOG_WAIT_S = 10.0
 OVERTAKEN_TRIES_MAX = 20
 """How often redriving begins again because the view moves on meanwhile."""
 
+REBUILD_POLL_S = 0.2
 PROJECTIONS: tuple[Projection, ...] = (Progress(),)
 """Every projection that a consumer computes; `enrolments` and `completions` are readings of `progress`.
 
@@ -91,6 +92,17 @@ class Courses:
     async def wait(self, after_us: int, timeout_s: float) -> int:
         """Wait until events newer than `after_us` have been applied; give how far the views are. Raises Busy."""
         return await _busy(self._reader.wait(after_us, timeout_s))
+
+
+async def build_anew(commands: Mapping[str, Callable[[dict[str, Any]], Awaitable[Any]]]) -> None:
+    """Build every view but the index anew, by the commands of `Views`, and wait for it. Raises Busy, Conflict."""
+    for projection in PROJECTIONS:
+        status = await commands["views/rebuild"]({"name": projection.name})
+        while not status["done"]:
+            await asyncio.sleep(REBUILD_POLL_S)
+            status = await commands["views/rebuild-status"]({"name": projection.name})
+        if status["error"]:
+            raise Busy(f"a view could not be built anew ({status['error']}); the old one serves")
 
 
 async def _busy(answer: Awaitable[T]) -> T:

@@ -31,8 +31,11 @@ from lrs.reading import StatementReader
 from lrs.receipts import ERASURE_CERTIFICATE
 from lrs.recording import StatementRecorder
 from lrs.restore_gate import RestoreGate, end_again
+from lrs.retention import Retention
 from lrs.tokens import TokenVerifier
+from lrs.unused_activities import UnusedActivities
 from lrs.view_process import ProcessPlace, ViewProcess
+from lrs.views import build_anew
 
 if TYPE_CHECKING:
     from lrs.log_guard import LogGuard
@@ -101,21 +104,43 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 copied = relay_position(settings) if settings.kafka else None
                 journal = journal_of(settings, vault)
                 note = journal.note if journal is not None else None
+                unused = UnusedActivities(log, vault, catalogue)
                 eraser = Eraser(
-                    log, vault, views.store, attachments, views.completions, certifier, copied=copied, note=note
+                    log,
+                    vault,
+                    views.store,
+                    attachments,
+                    views.completions,
+                    certifier,
+                    unused,
+                    copied=copied,
+                    note=note,
                 )
                 destroyed_with = register.destroyed_with()
+                retention = Retention(
+                    log,
+                    vault,
+                    attachments,
+                    register,
+                    unused,
+                    partial(build_anew, views.commands()),
+                    copied=copied,
+                    note=note,
+                    every_h=settings.retention_hours,
+                )
                 people = PersonChanges(log, vault, destroyed_with=destroyed_with, note=note)
                 if journal is not None:
-                    await end_again(log, vault, destroyed_with)
+                    await end_again(log, vault, destroyed_with, retention.take_up)
                     await RestoreGate(log, vault, journal, eraser, people).pass_through(await journal.open())
-                desk = PrivacyDesk(eraser, people, rotation, policy, register, sign)
+                desk = PrivacyDesk(eraser, people, rotation, policy, register, sign, released=retention.begin)
                 stack.push_async_callback(desk.stop)
+                stack.push_async_callback(retention.stop)
                 yield Services(
                     log=log,
                     vault=vault,
                     desk=desk,
                     rotation=rotation,
+                    retention=retention,
                     policy=policy,
                     purposes=register,
                     recorder=StatementRecorder(log, vault, catalogue),

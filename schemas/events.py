@@ -18,6 +18,9 @@ STATEMENT_VOIDED = "statement_voided"
 ACTIVITY_DEFINED = "activity_defined"
 """An activity's merged definition changed. Stream: keyed hash of (`activity`, its id), one version for each change."""
 
+ACTIVITY_FORGOTTEN = "activity_forgotten"
+"""No statement names an activity any more: its definitions end. Stream: the activity's. It may be defined anew."""
+
 COMPLETION_CHANGED = "completion_changed"
 """A learner completed a course, or that was taken back. Stream: keyed hash of (`completion`, kind, learner, course,
 registration); odd versions say achieved, even ones taken back. Under the learner's own Kafka key."""
@@ -34,6 +37,14 @@ ERASURE_COMPLETED = "erasure_completed"
 RESTRICTION_CHANGED = "restriction_changed"
 """A learner is hidden from others, or shown again. Stream: keyed hash of (`restriction`, pseudonym)."""
 
+HOLD_CHANGED = "hold_changed"
+"""What is kept of a learner for a purpose may not be destroyed, or may be again. Stream: keyed hash of (`hold`,
+pseudonym, purpose)."""
+
+RETENTION_EXPIRED = "retention_expired"
+"""A year of a purpose is past its term: about to be forgotten, then forgotten. Stream: keyed hash of (`retention`,
+purpose, year). Under the store's own Kafka key."""
+
 CONSENT_CHANGED = "consent_changed"
 """A learner gave or withdrew consent for a purpose. Stream: keyed hash of (`consent`, pseudonym, purpose)."""
 
@@ -42,10 +53,13 @@ KINDS = (
     VOIDING,
     STATEMENT_VOIDED,
     ACTIVITY_DEFINED,
+    ACTIVITY_FORGOTTEN,
     COMPLETION_CHANGED,
     COMPLETION_SEQUENCED,
     ERASURE_REQUESTED,
     ERASURE_COMPLETED,
     RESTRICTION_CHANGED,
     CONSENT_CHANGED,
+    HOLD_CHANGED,
+    RETENTION_EXPIRED,
 )

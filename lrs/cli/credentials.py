@@ -11,7 +11,7 @@ import click
 from lrs.cli.agents import read_agent
 from lrs.cli.installation import PLACES, beside_server, carry_out
 from lrs.config import Settings, with_settings
-from lrs.credentials import Scope
+from lrs.scopes import Scope
 from schemas.envelope import Purpose
 
 KEY_CHARACTERS = 20
@@ -115,11 +115,12 @@ def _carry_out(settings: Settings, command: str, asked: dict[str, Any]) -> Any:
 
 async def _ask(settings: Settings, command: str, asked: dict[str, Any]) -> Any:
     """Carry out a command in this process, or in the server that has the data folder."""
-    from lrs.control import COMMANDS  # noqa: PLC0415
-    from lrs.credentials import Credentials  # noqa: PLC0415
-    from lrs.places import open_vault  # noqa: PLC0415
 
     async def here() -> Any:
+        from lrs.control import COMMANDS  # noqa: PLC0415  a server that runs is asked without all this
+        from lrs.credentials import Credentials  # noqa: PLC0415
+        from lrs.places import open_vault  # noqa: PLC0415
+
         async with open_vault(settings) as vault:
             return await COMMANDS[command](Credentials(vault), asked)
 

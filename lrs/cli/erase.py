@@ -15,7 +15,18 @@ from lrs.cli.installation import KEEPING, PLACES, carry_out, with_services
 from lrs.config import Settings, with_settings
 
 POLL_S = 0.1
-STEPS = ("fenced", "keys destroyed", "views", "documents", "statements", "lists", "caches", "verified", "completed")
+STEPS = (
+    "fenced",
+    "keys destroyed",
+    "views",
+    "documents",
+    "statements",
+    "lists",
+    "activities",
+    "caches",
+    "verified",
+    "completed",
+)
 EXIT_PENDING = 3
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -141,11 +152,14 @@ def _print(told: dict[str, Any]) -> None:
             *_statements(certificate["statements"]),
             ("documents deleted", certificate["documents_deleted"]),
             ("attachments deleted", certificate["attachments_deleted"]),
+            ("activities forgotten", certificate["activities_forgotten"]),
             ("stream entries emptied", len(certificate["stream_entries_emptied"])),
             ("backups die at", certificate["backups_die_at"] or "never of themselves"),
         )
         click.echo(f"\n{certificate['backups']}\n{certificate['remains']}")
         click.echo(f"\nThe signed certificate: griffel erase --show {certificate['erasure']} --json")
+    elif told.get("state") == "withheld":
+        click.echo(f"The erasure {told['erasure']} is withheld: nobody sees this learner, and the rest is destroyed.")
     elif "state" in told:
         click.echo(f"The erasure {told['erasure']} is {told['state']}; the last step was: {told['step']}.")
     else:
@@ -156,6 +170,7 @@ def _print(told: dict[str, Any]) -> None:
             *_statements(told["statements"]),
             ("delete documents", told["documents"]),
             ("empty stream entries", told["stream_entries"]),
+            *[(f"withhold {purpose}", f"a legal hold: {ground}") for purpose, ground in told["held"].items()],
         )
         click.echo("\nNothing has been done. To carry it out, repeat the command with --yes.")
 

@@ -13,7 +13,7 @@ import click
 from lrs.config import KEY_SETTINGS, Mode, Settings
 from lrs.errors import GriffelError, Misconfigured
 
-KEEPING = ("epoch_days", "epochs_kept", "policy", "purposes", "kafka")
+KEEPING = ("epoch_days", "epochs_kept", "retention_hours", "policy", "purposes", "kafka")
 """The settings by which privacy is kept."""
 PLACES = ("mode", "data", "database_url", "keys_url", *KEY_SETTINGS)
 """The settings that say where an installation is."""
@@ -64,14 +64,15 @@ async def with_services(
     `here` gets its services, when no server has the data folder (or in cluster mode, where nobody has it alone);
     `there` gets a function that asks the server that has it: `await ask(command, asked)`.
     """
-    from lrs.control import ask_server  # noqa: PLC0415
+    from lrs.asking import ask_server  # noqa: PLC0415
     from lrs.data_folder import control_socket  # noqa: PLC0415
-    from lrs.wiring import open_services  # noqa: PLC0415
 
     async def ask(command: str, asked: dict[str, Any]) -> Any:
         return await ask_server(control_socket(settings.data), command, asked)
 
     if settings.mode is Mode.CLUSTER:
+        from lrs.wiring import open_services  # noqa: PLC0415
+
         async with open_services(settings) as services:
             if services.guard is not None:
                 # What does not append may go on beside a log that is still being compared; the rest says so itself.
@@ -80,6 +81,8 @@ async def with_services(
             return await here(services)
 
     async def alone() -> T:
+        from lrs.wiring import open_services  # noqa: PLC0415  a server that runs is asked without all this
+
         async with open_services(settings) as services:
             return await here(services)
 
@@ -90,7 +93,7 @@ async def beside_server(
     settings: Settings, here: Callable[[], Awaitable[T]], command: str, asked: dict[str, Any]
 ) -> Any:
     """Do something in this process; where a server has the data folder, have it carry out a command instead."""
-    from lrs.control import ask_server  # noqa: PLC0415
+    from lrs.asking import ask_server  # noqa: PLC0415
     from lrs.data_folder import control_socket  # noqa: PLC0415
 
     if settings.mode is Mode.CLUSTER:

@@ -69,6 +69,53 @@ def inventory(settings: Settings, *, as_json: bool) -> None:
     click.echo(f"Epochs: {epochs}. Roots are held by: {told['provider']}.")
 
 
+@keys.command("confirm-lost")
+@click.option("--yes", is_flag=True, help="Confirm it. Without this only what is missing is counted.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_settings(*PLACES)
+def confirm_lost(settings: Settings, *, yes: bool, as_json: bool) -> None:
+    """Say that keys which are missing from the vault are lost for ever, so that the store serves the rest.
+
+    A store whose vault lacks keys that its log names does not start: the vault may be another one, or an older copy.
+    Put the right one back if there is any. If there is none, what was sealed under those keys can be opened by nobody;
+    this says so, and nothing else makes it so. It is no erasure. With no server running in embedded mode.
+    """
+    told = carry_out(_confirm_lost(settings, yes=yes))
+    if as_json:
+        click.echo(orjson.dumps(told))
+        return
+    click.echo(f"{told['keys']:,} keys of {told['owners']:,} learners or activities are missing from the vault.")
+    if told["keys"]:
+        click.echo(
+            "They are lost now." if yes else "Nothing was changed. To give them up: griffel keys confirm-lost --yes"
+        )
+
+
+async def _confirm_lost(settings: Settings, *, yes: bool) -> Any:
+    from lrs.data_folder import locked  # noqa: PLC0415  keeps `griffel --help` quick
+    from lrs.lost_keys import confirm_lost as give_up  # noqa: PLC0415
+    from lrs.lost_keys import missing_keys  # noqa: PLC0415
+    from lrs.places import log_reader, open_vault  # noqa: PLC0415
+
+    async def work() -> Any:
+        async with open_vault(settings) as vault:
+            reader = log_reader(settings)
+            try:
+                missing = await vault.with_store(lambda store: missing_keys(reader, store))
+                if yes and missing:
+                    await vault.with_store(lambda store: give_up(vault, store, missing))
+            finally:
+                reader.close()
+        return {"keys": len(missing), "owners": len({key.owner for key in missing}), "confirmed": yes and bool(missing)}
+
+    if settings.mode is Mode.CLUSTER:
+        return await work()
+    if not (settings.data / "vault" / "vault.db").exists():
+        raise Misconfigured(f"there is no key vault in {settings.data}; name the data folder of a server with --data")
+    with locked(settings.data):
+        return await work()
+
+
 async def _rotate(settings: Settings, keep: int | None) -> Any:
     from lrs.cli.installation import beside_server  # noqa: PLC0415
     from lrs.places import key_rotation, open_vault  # noqa: PLC0415

@@ -34,6 +34,7 @@ from lrs.privacy_desk import PrivacyDesk
 from lrs.purposes import Register
 from lrs.reading import StatementReader, timestamp
 from lrs.recording import StatementRecorder
+from lrs.retention import Retention
 from lrs.rotation import Rotation
 from lrs.views import Views
 from schemas.errors import InvalidInput
@@ -86,6 +87,7 @@ class Services:
     views: Views
     desk: PrivacyDesk
     rotation: Rotation
+    retention: Retention
     policy: Policy
     purposes: Register
     guard: LogGuard | None = None

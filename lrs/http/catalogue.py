@@ -5,12 +5,12 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from lrs.credentials import Scope
 from lrs.errors import NotFound
 from lrs.http.app import Services
 from lrs.http.call import Call
 from lrs.http.documents import read_iri
 from lrs.http.statements import read_agent
+from lrs.scopes import Scope
 from schemas.people import Json, identifier_of, identity_from
 
 VERSIONS = ("2.0.0", "1.0.3", "1.0.2", "1.0.1", "1.0.0")
@@ -47,6 +47,8 @@ class CatalogueResource:
         assert identifier is not None
         identifiers = [identifier]
         owner = await self._services.vault.find_pseudonym(identifier)
+        if owner is not None and await self._services.reader.hides(owner, call.caller):
+            owner = None
         if owner is not None:
             identifiers += [one for one in await self._services.vault.identifiers_of(owner) if one != identifier]
         person: Json = {"objectType": "Person"}

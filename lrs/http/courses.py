@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -20,8 +21,7 @@ import orjson
 from aiohttp import web
 
 from lrs.course_reader import CourseReader
-from lrs.credentials import Scope
-from lrs.errors import Busy, GriffelError, NotAllowed, NotAuthenticated, NotFound
+from lrs.errors import Busy, GriffelError, LogBehind, NotAllowed, NotAuthenticated, NotFound
 from lrs.http.app import Services
 from lrs.http.charts import draw_completions
 from lrs.http.course_files import course_csv, courses_csv, through_text
@@ -32,6 +32,7 @@ from lrs.http.problem import problem, server_fault
 from lrs.http.readable import readable_name
 from lrs.http.sessions import Sessions, Visitor
 from lrs.http.sign_in import SIGN_IN_PATH, SIGN_OUT_PATH, SIGN_OUT_PURPOSE, setup_sign_in, site_path
+from lrs.scopes import Scope
 from projections.course_report import CourseReport
 from schemas.activities import one_language, preferred_languages
 from schemas.errors import InvalidInput
@@ -63,6 +64,12 @@ class Room:
         if self.reader is None:
             raise Busy("this server reads no views of courses")
         return self.reader
+
+    def refuse_while_closed(self) -> None:
+        """Raise LogBehind while the log may lack what was in it."""
+        guard = self.services.guard
+        if guard is not None and not guard.open:
+            raise LogBehind
 
 
 def setup_courses(
@@ -107,6 +114,7 @@ class CoursePages:
                 return refused
             visitor = None
             try:
+                self._room.refuse_while_closed()
                 visitor = await self._room.sessions.visitor(request)
                 visitor.caller.must(Scope.COURSES_READ, reading=True)
                 found = await answer(request, visitor)
@@ -149,6 +157,8 @@ class CoursePages:
         content = self._frame(request, visitor) | {"kind": kind, "status": status.value}
         response = render_page(request, "course_refusal.html.j2", content, status)
         response.headers["Cache-Control"] = "no-store"
+        if isinstance(error, Busy):
+            response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
         return response
 
     def _frame(self, request: web.Request, visitor: Visitor | None) -> dict[str, Any]:

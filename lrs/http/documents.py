@@ -8,17 +8,18 @@ from dataclasses import replace
 import orjson
 from aiohttp import web
 
-from lrs.credentials import Scope
 from lrs.documents import Document, Place, Precondition
 from lrs.errors import NotFound
 from lrs.http.app import Services
 from lrs.http.call import Call, refuse_other_charset
 from lrs.http.statements import http_date, read_agent, read_timestamp
 from lrs.reading import microseconds
+from lrs.scopes import Scope
 from schemas.errors import InvalidInput
 from schemas.iri import check_iri
 from schemas.json_input import parse_json
-from schemas.people import Json
+from schemas.people import Json, identifier_of
+from schemas.person_states import PersonState
 from schemas.statement import check_uuid
 
 ID_CHARACTERS_MAX = 4_000
@@ -46,16 +47,17 @@ class DocumentResource:
         """Give a document, or the ids of all there are."""
         call.caller.must(self._scope, reading=True)
         place = self._place(call, "since")
+        hidden = await self._is_hidden(call, place)
         if place.id is None:
             since_us = microseconds(read_timestamp(call, "since")) if "since" in call.params else 0
-            found = await self._services.documents.listed(place, since_us)
+            found = [] if hidden else await self._services.documents.listed(place, since_us)
             response = web.Response(body=orjson.dumps([one.id for one in found]), content_type="application/json")
             if found:
                 response.headers["Last-Modified"] = http_date(found[-1].updated_us)
             return response
         if "since" in call.params:
             raise InvalidInput(f"`since` is for lists: leave it or `{self._id_name}` out", "")
-        document = await self._services.documents.get(place)
+        document = None if hidden else await self._services.documents.get(place)
         if document is None:
             raise NotFound("there is no such document")
         return _answer(document, _precondition(call))
@@ -98,6 +100,19 @@ class DocumentResource:
         else:
             call.required(self._id_name)
         return web.Response(status=204)
+
+    async def _is_hidden(self, call: Call, place: Place) -> bool:
+        """Say whether a caller sees nothing of whom a document is about (lrs/hiding.py).
+
+        While a learner is restricted, whoever may write their documents still reads them: that is the content with
+        which the learner goes on, and which would begin anew, over what is there, if it were told that nothing is.
+        """
+        identifier = identifier_of(place.agent) if place.agent is not None else None
+        person = await self._services.vault.find_pseudonym(identifier) if identifier is not None else None
+        if person is None or not await self._services.reader.hides(person, call.caller):
+            return False
+        states = {state for _, _, state in await self._services.log.person_states([person])}
+        return not (states == {PersonState.RESTRICTED} and call.caller.may(self._scope))
 
     def _one(self, call: Call) -> Place:
         call.required(self._id_name)

@@ -1,4 +1,7 @@
-"""While a log may lack what was in it, nothing that comes from it is told and nothing is taken: 503 for all of it."""
+"""While a log may lack what was in it, nothing that comes from it is told and nothing is taken: 503 for all of it.
+
+The courses' own pages say so themselves, in a page where a browser asks (lrs/http/courses.py).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from lrs.http.assets import STATIC_PATH
 from lrs.http.call import VERSION_HEADER, answer_version
 from lrs.http.health import LIVE_PATH, READY_PATH
 from lrs.http.metrics import METRICS_PATH
-from lrs.http.pages import POLICY_PATH
+from lrs.http.pages import COURSES_PATH, POLICY_PATH
 from lrs.http.privacy_policy import NOTICES_PATH, PURPOSES_PATH, WELL_KNOWN_PATH
 from lrs.http.problem import problem
 
@@ -36,7 +39,12 @@ def gate(guard: LogGuard, cors_origin: str) -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if guard.open or request.method == "OPTIONS" or _is_always_there(request.path):
+        if (
+            guard.open
+            or request.method == "OPTIONS"
+            or is_always_there(request.path)
+            or _refuses_by_itself(request.path)
+        ):
             return await handler(request)
         response = problem(LogBehind())
         response.headers[VERSION_HEADER] = answer_version(request.headers)
@@ -46,5 +54,10 @@ def gate(guard: LogGuard, cors_origin: str) -> Any:
     return middleware
 
 
-def _is_always_there(path: str) -> bool:
+def is_always_there(path: str) -> bool:
+    """Say whether a path is answered however the store is: nothing of what is in it is told there."""
     return path in ALWAYS or path.startswith((STATIC_PATH, POLICY_PATH + "/"))
+
+
+def _refuses_by_itself(path: str) -> bool:
+    return path == COURSES_PATH or path.startswith((COURSES_PATH + "/", COURSES_PATH + "."))

@@ -8,12 +8,12 @@ from enum import StrEnum
 
 from aiohttp import web
 
-from lrs.credentials import Scope
 from lrs.errors import GriffelError, NotFound
 from lrs.http.app import COMMON_HEADERS, Services
 from lrs.http.call import authenticate
 from lrs.http.problem import WrongMethod, problem
 from lrs.metrics import Metrics
+from lrs.scopes import Scope
 from lrs.status import RelayPosition, Status, read_status
 from lrs.view_process import ViewsStatus
 from schemas.errors import InvalidInput

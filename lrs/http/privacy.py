@@ -2,11 +2,13 @@
 
     POST /privacy/erasures              {"agent", "preview"?}   what it will do (200), or it begins (202)
     GET  /privacy/erasures/{id}         how it stands; with the certificate when it is done
-    POST /privacy/consents              {"agent", "purpose", "given"}
+    POST /privacy/consents              {"agent", "purpose", "given"}   the record and its receipt
     POST /privacy/restrictions          {"agent", "restricted"}
+    POST /privacy/holds                 {"agent", "purpose", "held", "ground"?}
     GET  /privacy/keys                  the public key of certificates and receipts; for anybody
 
-Agents come in bodies, never in addresses, which end up in other programs' logs.
+Agents come in bodies, never in addresses, which end up in other programs' logs. Certificates and receipts are JSON, and
+pages to print to whoever asks for those (lrs/http/privacy_papers.py).
 """
 
 from __future__ import annotations
@@ -20,20 +22,22 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from lrs.credentials import Scope
 from lrs.errors import GriffelError
 from lrs.http.app import Services, add_common_headers
 from lrs.http.call import authenticate, open_call
+from lrs.http.privacy_papers import KEYS_PATH, certificate_page, receipt_page
+from lrs.http.privacy_policy import wants_page
 from lrs.http.problem import WrongMethod, problem, server_fault
 from lrs.privacy_desk import DONE
 from lrs.receipts import public_jwk
+from lrs.scopes import Scope
 from schemas.errors import InvalidInput
 
 ERASURES_PATH = "/privacy/erasures"
 ERASURE_PATH = "/privacy/erasures/{id}"
 CONSENTS_PATH = "/privacy/consents"
 RESTRICTIONS_PATH = "/privacy/restrictions"
-KEYS_PATH = "/privacy/keys"
+HOLDS_PATH = "/privacy/holds"
 CONSENT_MEMBERS = ("agent", "purpose", "given", "language", "by_learner")
 
 log = logging.getLogger("griffel.http")
@@ -50,6 +54,7 @@ def setup_privacy(app: web.Application, services: Services) -> None:
         (ERASURE_PATH, "GET", routes.erasure),
         (CONSENTS_PATH, "POST", routes.consent),
         (RESTRICTIONS_PATH, "POST", routes.restrict),
+        (HOLDS_PATH, "POST", routes.hold),
         (KEYS_PATH, "GET", routes.keys),
     ):
         app.router.add_route("*", path, routes.guarded(method, answer))
@@ -119,18 +124,26 @@ class PrivacyRoutes:
     async def erasure(self, request: web.Request) -> web.Response:
         """Say how an erasure stands."""
         told = await self._services.desk.show({"erasure": request.match_info["id"]})
-        response = _answer(told)
+        page = certificate_page(request, told, self._services.purposes) if wants_page(request) else None
+        response = page or _answer(told)
         if told["state"] != DONE:
             response.headers["Retry-After"] = "1"
         return response
 
     async def consent(self, request: web.Request) -> web.Response:
         """Record that a learner gave or withdrew consent for a purpose."""
-        return _answer(await self._services.desk.consent(await self._asked(request, *CONSENT_MEMBERS)))
+        told = await self._services.desk.consent(await self._asked(request, *CONSENT_MEMBERS))
+        if wants_page(request):
+            return receipt_page(request, told, self._services.purposes)
+        return _answer(told)
 
     async def restrict(self, request: web.Request) -> web.Response:
         """Hide a learner from everybody else, or show them again."""
         return _answer(await self._services.desk.restrict(await self._asked(request, "agent", "restricted")))
+
+    async def hold(self, request: web.Request) -> web.Response:
+        """Hold what is kept of a learner for a purpose, or release it."""
+        return _answer(await self._services.desk.hold(await self._asked(request, "agent", "purpose", "held", "ground")))
 
     async def keys(self, request: web.Request) -> web.Response:
         """Give the public key of certificates and receipts, as a JWK Set (RFC 7517)."""

@@ -34,7 +34,9 @@ PROBLEM_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:griffel:problem:"
 
 
-DESK_MEMBERS = frozenset({"agent", "preview", "purpose", "given", "language", "by_learner", "restricted"})
+DESK_MEMBERS = frozenset(
+    {"agent", "preview", "purpose", "given", "language", "by_learner", "restricted", "held", "ground"}
+)
 """What requests to the privacy desk have, besides what xAPI names."""
 
 

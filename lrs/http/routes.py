@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from lrs.credentials import Scope
 from lrs.http.app import Handler, Resource, Services
 from lrs.http.catalogue import CatalogueResource
 from lrs.http.documents import DocumentResource
 from lrs.http.protocol import expect
 from lrs.http.statements import MORE_PATH, StatementResource
+from lrs.scopes import Scope
 
 
 def xapi_routes(services: Services) -> Iterable[web.RouteDef]:

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from lrs.credentials import Scope
 from lrs.errors import GriffelError, NotFound, WriterGone
 from lrs.http.app import Services, add_common_headers
 from lrs.http.call import CONSISTENT_HEADER, VERSION_HEADER, Call
@@ -20,6 +19,7 @@ from lrs.http.multipart import MULTIPART, StatementParts, answer_with_attachment
 from lrs.privacy_desk import Told
 from lrs.reading import Page, StatementFilter, timestamp
 from lrs.recording import Attached
+from lrs.scopes import Scope
 from lrs.signatures import SIGNATURE_BYTES_MAX, SIGNATURE_TYPE, SIGNATURE_USAGE, verify_signature
 from schemas.activities import preferred_languages
 from schemas.consent import CONSENT_VERBS

@@ -18,11 +18,12 @@ import orjson
 from aiohttp import web
 
 from lrs.completions import Completions
-from lrs.credentials import Caller, Scope
+from lrs.credentials import Caller
 from lrs.errors import Busy, GriffelError
 from lrs.http.app import Services, add_common_headers
 from lrs.http.call import authenticate
 from lrs.http.problem import WrongMethod, problem, server_fault
+from lrs.scopes import Scope
 from schemas.errors import InvalidInput
 from schemas.streams import Json, cursor_text, read_cursor
 
@@ -152,29 +153,39 @@ class CompletionStreams:
             raise Busy("too many read this stream at once; try again")
         self.readers += 1
         try:
-            entries = await self._completions.read(after, PAGE_ENTRIES_MAX, caller.purpose)
+            # What is the matter with the question is said before the answer begins.
+            await self._completions.read(after, 1, caller.purpose)
             response = _event_stream(self._services.cors_origin)
             await response.prepare(request)
             if request.method != "HEAD":
-                await self._send(request, response, after, entries)
+                await self._send(request, response, after)
         finally:
             self.readers -= 1
         return response
 
-    async def _send(self, request: web.Request, response: web.StreamResponse, after: int, entries: list[Json]) -> None:
+    async def _send(self, request: web.Request, response: web.StreamResponse, after: int) -> None:
         ends = time.monotonic() + LIVE_S
+        vault = self._services.vault
         await response.write(b"retry: %d\n\n" % RETRY_MS)
         while not self._stop_signal().is_set() and time.monotonic() < ends:
+            answering = vault.begin_answer()
             try:
+                caller = await self._caller(request)
+                entries = await self._completions.read(after, PAGE_ENTRIES_MAX, caller.purpose)
+                if not vault.covers(answering):
+                    return
                 if entries:
                     await response.write(b"".join([_sent(entry) for entry in entries]))
                     after = read_cursor(entries[-1]["id"])
-                elif not await self._wait(after, HEARTBEAT_S):
-                    await response.write(b": still here\n\n")
-                caller = await self._caller(request)
-                entries = await self._completions.read(after, PAGE_ENTRIES_MAX, caller.purpose)
             except (GriffelError, ConnectionError):
                 # The reader comes back with its cursor, and is then told in an answer of its own what is the matter.
+                return
+            finally:
+                vault.end_answer(answering)
+            try:
+                if not entries and not await self._wait(after, HEARTBEAT_S):
+                    await response.write(b": still here\n\n")
+            except (GriffelError, ConnectionError):
                 return
 
 

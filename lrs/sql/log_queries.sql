@@ -40,9 +40,13 @@ SELECT pseudonym, purpose, state FROM person_state WHERE state = ?
 SELECT e.position, e.originator_id, e.originator_version, e.topic, e.record_key, e.stored_us, e.state
 FROM event_people p JOIN events e ON e.position = p.position
 WHERE p.pseudonym = ? AND p.position > ? ORDER BY p.position LIMIT ?
+-- name: is_listed
+SELECT 1 FROM term WHERE term = ? LIMIT 1
 -- name: documents_of
 SELECT count(*) FROM document WHERE owner = ?
 
+-- name: documents_after
+SELECT document_key, revision, substr(sealed, 1, 128) FROM document WHERE document_key > ? ORDER BY document_key LIMIT ?
 -- name: document
 SELECT owner, revision, updated_us, sealed FROM document WHERE document_key = ?
 -- name: documents_in_scope
@@ -50,6 +54,8 @@ SELECT document_key, owner, revision, updated_us, sealed FROM document WHERE sco
 -- name: documents_in_wide_scope
 SELECT document_key, owner, revision, updated_us, sealed FROM document WHERE wide_scope = ? AND updated_us > ? ORDER BY updated_us
 
+-- name: blobs_at
+SELECT blob_id FROM blob WHERE position IN (??)
 -- name: blobs_known
 SELECT blob_id FROM blob WHERE blob_id IN (??)
 

@@ -15,6 +15,15 @@ SELECT number, owner FROM change WHERE number > ? AND number <= ? ORDER BY numbe
 -- name: forget_changes
 DELETE FROM change WHERE number <= (SELECT changes FROM vault) - ?
 
+-- name: hold
+INSERT INTO holder (holder, dropped) VALUES (?, ?) ON CONFLICT (holder) DO UPDATE SET dropped = excluded.dropped
+-- name: let_go
+DELETE FROM holder WHERE holder = ?
+-- name: holders_before
+SELECT holder FROM holder WHERE dropped < ? LIMIT 1
+-- name: forget_holders_before
+DELETE FROM holder WHERE dropped < ?
+
 -- name: insert_epoch
 INSERT INTO epoch (epoch, wrapped, created_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 -- name: epochs
@@ -63,12 +72,25 @@ DELETE FROM suppressed WHERE until_us <= ?
 -- name: erased
 SELECT owner FROM erased WHERE owner IN (??)
 -- name: insert_erased
-INSERT INTO erased (owner, erased_us, identifiers, footprint) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO erased (owner, erased_us, identifiers, footprint) VALUES (?, ?, ?, ?)
+ON CONFLICT (owner) DO UPDATE SET footprint = excluded.footprint WHERE length(erased.footprint) = 0
 -- name: ending
 SELECT erased_us, identifiers, footprint FROM erased WHERE owner = ?
 
+-- A key of somebody erased, or one that a later version has replaced, was destroyed: whoever puts it back by hand puts back nothing.
 -- name: keys_of
-SELECT owner, purpose, year, version, state, epoch, wrapped FROM key WHERE purpose = ? AND year = ? AND owner IN (??)
+SELECT owner, purpose, year, version, CASE WHEN state = 1 AND (
+    EXISTS (SELECT 1 FROM erased WHERE erased.owner = key.owner)
+    OR EXISTS (SELECT 1 FROM key AS later WHERE later.owner = key.owner AND later.purpose = key.purpose
+        AND later.year = key.year AND later.version > key.version)
+) THEN 2 ELSE state END, epoch, wrapped
+FROM key WHERE purpose = ? AND year = ? AND owner IN (??)
+-- name: destroy_again
+UPDATE key SET state = 2, wrapped = NULL WHERE state = 1 AND (
+    EXISTS (SELECT 1 FROM erased WHERE erased.owner = key.owner)
+    OR EXISTS (SELECT 1 FROM key AS later WHERE later.owner = key.owner AND later.purpose = key.purpose
+        AND later.year = key.year AND later.version > key.version)
+)
 -- name: insert_key
 INSERT INTO key (owner, purpose, year, version, state, epoch, wrapped) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 -- name: keys_of_owner
@@ -79,6 +101,14 @@ SELECT DISTINCT owner FROM key WHERE state = 1 AND owner IN (??)
 UPDATE key SET state = 2, wrapped = NULL WHERE owner = ? AND state = 1
 -- name: destroy_keys_for
 UPDATE key SET state = 2, wrapped = NULL WHERE owner = ? AND purpose = ? AND state = 1
+-- name: years
+SELECT purpose, year, count(*), count(DISTINCT owner) FROM key WHERE state = 1 AND purpose < 100 GROUP BY purpose, year
+-- name: owners_of_year
+SELECT DISTINCT owner FROM key WHERE purpose = ? AND year = ? AND state = 1 AND owner > ? ORDER BY owner LIMIT ?
+-- name: destroy_keys_of_year
+UPDATE key SET state = 2, wrapped = NULL WHERE owner = ? AND purpose = ? AND year = ? AND state = 1
+-- name: owners_of_activities
+SELECT owner FROM key WHERE purpose = 100 AND state = 1 AND owner > ? ORDER BY owner LIMIT ?
 -- name: count_keys
 SELECT purpose, year, state, epoch, count(*) FROM key GROUP BY purpose, year, state, epoch ORDER BY purpose, year, state, epoch
 -- name: keys_below

@@ -31,6 +31,8 @@ CREATE TABLE IF NOT EXISTS key (
     wrapped BYTEA,
     PRIMARY KEY (owner, purpose, year, version)
 );
+-- Activities are few beside learners, and looked through when one is forgotten.
+CREATE INDEX IF NOT EXISTS key_activity ON key (owner) WHERE purpose = 100;
 CREATE TABLE IF NOT EXISTS credential (
     blind BYTEA PRIMARY KEY,
     secret_hash BYTEA NOT NULL,
@@ -70,4 +72,9 @@ CREATE TABLE IF NOT EXISTS journal (
 CREATE TABLE IF NOT EXISTS change (
     number BIGINT PRIMARY KEY,
     owner BYTEA NOT NULL
+);
+-- Which processes keep keys in memory, and up to which change they have dropped those that were destroyed.
+CREATE TABLE IF NOT EXISTS holder (
+    holder BYTEA PRIMARY KEY,
+    dropped BIGINT NOT NULL
 );

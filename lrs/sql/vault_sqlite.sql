@@ -31,6 +31,8 @@ CREATE TABLE IF NOT EXISTS key (
     wrapped BLOB,
     PRIMARY KEY (owner, purpose, year, version)
 ) WITHOUT ROWID;
+-- Activities are few beside learners, and looked through when one is forgotten.
+CREATE INDEX IF NOT EXISTS key_activity ON key (owner) WHERE purpose = 100;
 CREATE TABLE IF NOT EXISTS credential (
     blind BLOB PRIMARY KEY,
     secret_hash BLOB NOT NULL,
@@ -65,3 +67,8 @@ CREATE TABLE IF NOT EXISTS change (
     number INTEGER PRIMARY KEY,
     owner BLOB NOT NULL
 );
+-- Which processes keep keys in memory, and up to which change they have dropped those that were destroyed.
+CREATE TABLE IF NOT EXISTS holder (
+    holder BLOB PRIMARY KEY,
+    dropped INTEGER NOT NULL
+) WITHOUT ROWID;
