@@ -163,6 +163,8 @@ class Words:
     """Parts of statements with a canary in every place."""
 
     canary: Canary
+    people: dict[str, Json] = field(default_factory=dict)
+    """Everybody who was named, by where."""
 
     def person(self, where: str, kind: str) -> Json:
         canary, position = self.canary, f"{where}, {kind}"
@@ -172,7 +174,8 @@ class Words:
             "openid": canary.iri,
             "account": canary.account,
         }[kind](position)
-        return {"objectType": "Agent", "name": canary.text(f"{where}, name"), kind: value}
+        self.people[where] = {"objectType": "Agent", kind: value}
+        return {**self.people[where], "name": canary.text(f"{where}, name")}
 
     def group(self, where: str, *kinds: str, **identity: Any) -> Json:
         members = [self.person(f"{where}, member {number}", kind) for number, kind in enumerate(kinds)]
@@ -361,6 +364,9 @@ class Conversation:
             result=words.result("survey"),
         )
         say("POST", "statements", sent=[grouped, identified, survey], expect=200)
+        course = words.activity("completing", type="http://adlnet.gov/expapi/activities/course")
+        completing = words.statement("completing", "account", verb={"id": VERBS + "completed"}, object=course)
+        say("POST", "statements", sent=completing, expect=200)
         about = words.statement("put", "openid", object={"objectType": "StatementRef", "id": full["id"]})
         say("PUT", "statements", {"statementId": about["id"]}, sent=about, expect=204)
         voided = words.statement("voided", "mbox_sha1sum")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+from playwright.sync_api import sync_playwright
 
 from tests import kafka_services, key_services, services
 from tests.kafka_services import ExternalKafka, Kafka
@@ -21,7 +22,18 @@ from tests.services import Griffel, Mode, Postgres, PostgresDatabases, ServiceMi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from playwright.sync_api import Browser
+
 MODES: tuple[Mode, ...] = ("embedded", "cluster")
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
 UNIT_TESTS = Path(__file__).parent / "unit"
 PACKAGES = ("lrs", "consumers", "projections", "schemas")
 
@@ -213,6 +225,15 @@ def fresh_lrs(mode: Mode, make_lrs: Callable[..., Griffel]) -> Iterator[Griffel]
 def chromium() -> str:
     """The path of a Chromium."""
     return services.find_chromium() or without("Chromium: type  sudo apt-get install -y chromium")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser for a module's tests; each opens contexts of its own."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from lrs import kafka_topics, postgres_recorder
 from lrs.appending import AppendRequest, NewEvent
 from lrs.event_log import Event
 from lrs.kafka_log import KafkaLog
-from lrs.log_reader import PostgresReader
+from lrs.postgres_reader import PostgresReader
 from lrs.relay import Relay
 from lrs.relay_store import RelayStore, read_progress
 from schemas.events import STATEMENT_RECORDED

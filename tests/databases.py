@@ -1,4 +1,4 @@
-"""The log's and the vault's tables, beside a running server."""
+"""The log's, the vault's and the views' tables, beside a running server."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Databases:
 
     def vault(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._run(self._lrs.keys_url, "vault/vault.db", text, parameters)
+
+    def views(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return self._run(f"{self._lrs.database_url}?options=-csearch_path%3Dviews", "views/views.db", text, parameters)
 
     def _run(self, url: str, file: str, text: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         if self._lrs.mode == "embedded":

@@ -83,6 +83,8 @@ def decide(api: Api, learner: Json) -> None:
         ask("restrictions", agent=learner, restricted=restricted)
     for given in (False, True):
         ask("consents", agent=learner, purpose="survey", given=given)
+    for held in ({"held": True, "ground": "archives"}, {"held": False}):
+        ask("holds", agent=learner, purpose="learning", **held)
     gone = agent()
     place = {"activityId": COURSE["id"], "agent": gone, "stateId": "bookmark"}
     must(204, api.call("PUT", "activities/state", place, data=b"7"))

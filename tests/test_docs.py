@@ -22,10 +22,10 @@ import lrs.errors
 import schemas.errors
 from lrs.__main__ import COMMANDS, main
 from lrs.config import Settings, variable
-from lrs.credentials import Scope
 from lrs.http import problem
 from lrs.http.call import Limits
 from lrs.http.statements import FILTERS, ONE_STATEMENT
+from lrs.scopes import Scope
 from lrs.server import application
 from schemas import events
 from schemas.json_input import JsonLimits
@@ -40,6 +40,12 @@ SHELLS = ("sh", "console")
 OTHERS_VARIABLES = {"GRIFFEL_EVENTS_PASSWORD", "GRIFFEL_KEYS_PASSWORD"}
 MACHINE_PATHS = re.compile(r"/(?:work|root|home/\w+|tmp)/")
 BOUND = re.compile(r"[A-Z]\w*_(?:MAX|MIN|S|MAX_US|S_MAX|MAX_S|AT_ONCE)")
+PROOFS = {
+    *("T-ENC-1", "T-CONS", "T-MEM-1", "T-LOG", "T-RESIDUE-1", "T-RACE-1"),
+    *(f"T-ERASE-{number}" for number in range(1, 15)),
+    *(f"T-{kind}-{number}" for kind in ("EPOCH", "RESTORE", "CRYPTO") for number in range(1, 4)),
+    *("T-CRYPTO-4", "T-LEG-2", "T-LEG-3", "T-RET-1"),
+}
 UNITS = {"KiB": 2**10, "MiB": 2**20, "s": 1, "µs": 1}
 
 
@@ -164,6 +170,19 @@ def test_a_page_names_no_machines_own_paths(name: str) -> None:
 def test_files_named_in_a_page_exist(name: str) -> None:
     named = set(re.findall(r"\b(?:lrs|schemas|projections|consumers|tests|docs)/[\w./-]*\w", text_of(name)))
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tests_named_in_a_page_exist(name: str) -> None:
+    for path, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text_of(name)):
+        written = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+        functions = {one.name for one in written if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert test in functions, f"{path} has no {test}"
+
+
+def test_each_proof_of_forgetting_is_named_with_its_test() -> None:
+    told = {row[0] for row in rows(text_of("docs/explanation/forgetting.md")) if "::test_" in row[-1]}
+    assert told >= PROOFS
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,7 +2,7 @@
 
     make bench                              everything, with a million statements (about ten minutes)
     make bench ARGS="--stored 100000"       quicker
-    make bench ARGS="--only post"           one part: post, query, erasure, or movement (relay, views, time to a view)
+    make bench ARGS="--only post"           one part: post, query, erasure, rotation, or movement (relay, views)
 
 The floor is the same HTTP server that only parses the body and answers. Client, server, writer and database share the
 machine's cores, so every figure is of all of them together. Each POST figure is the median of several alternating runs.
@@ -37,6 +37,7 @@ from rich.table import Table
 from tests.benchmarks.erasure import erasure_figures
 from tests.benchmarks.load import Outcome, request, run_load
 from tests.benchmarks.movement import movement_figures
+from tests.benchmarks.rotation import rotation_figures
 from tests.benchmarks.statements import probes, statements
 from tests.services import Griffel, Postgres, free_port
 
@@ -58,6 +59,7 @@ class Store:
 
     def __init__(self, name: str, griffel: Griffel) -> None:
         self.name = name
+        self.griffel = griffel
         self.authorization = griffel.authorization
         self.host, self.port, self.base = "127.0.0.1", griffel.port, griffel.base
         self.credential = (griffel.key, griffel.secret)
@@ -254,8 +256,15 @@ async def main(options: argparse.Namespace) -> None:
     console.print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
     )
-    if options.only != "movement":
+    if options.only not in ("movement", "rotation"):
         await store_figures(options)
+    if options.only in ("all", "rotation"):
+        table = Table("store", "griffel keys rotate", "median", "wanted")
+        with stores(options.mode) as running:
+            for store in running:
+                store.griffel.stop()
+                await rotation_figures(store.griffel, table)
+        console.print(table)
     if options.only in ("all", "movement"):
         table = Table("what, in a cluster on this machine", "measured", "wanted", "")
         folder = Path(tempfile.mkdtemp(prefix="griffel-bench-"))
@@ -295,7 +304,7 @@ async def store_figures(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stored", type=int, default=1_000_000, help="statements at which queries are measured last")
-    parser.add_argument("--only", choices=("all", "post", "query", "erasure", "movement"), default="all")
+    parser.add_argument("--only", choices=("all", "post", "query", "erasure", "rotation", "movement"), default="all")
     parser.add_argument("--mode", action="append", choices=("embedded", "cluster"), help="default: both")
     given = parser.parse_args()
     given.mode = given.mode or ["embedded", "cluster"]

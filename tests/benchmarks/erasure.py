@@ -21,7 +21,7 @@ QUIET = 3
 """So many are erased while nothing else happens, the others while batches come in as fast as they are taken."""
 STATEMENTS_EACH = 10_000
 BATCH_STATEMENTS = 100
-POLL_S = 0.02
+POLL_S = 0.2
 LOAD_BATCHES = 300
 
 Load = Callable[[list[bytes], int], Awaitable[Outcome]]

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from lrs.log_reader import LogReader
-from lrs.vault_store import PostgresVault, SQLiteVault, VaultStore
+from lrs.postgres_vault import PostgresVault
+from lrs.vault_store import SQLiteVault, VaultStore
 from tests.services import PostgresDatabases
 
 from .log_places import LISTS, LogPlace, Recorder, Settling

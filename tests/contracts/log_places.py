@@ -17,7 +17,8 @@ from lrs import postgres_recorder, sqlite_recorder
 from lrs.appending import Appended, AppendRequest, IndexEntry, NewEvent, Outcome, Request
 from lrs.changed import Changed
 from lrs.event_log import EventLog
-from lrs.log_reader import LogReader, PostgresReader, SQLiteReader, StatementQuery
+from lrs.log_reader import LogReader, SQLiteReader, StatementQuery
+from lrs.postgres_reader import PostgresReader
 from schemas.envelope import Part, clear_part, join_parts
 from schemas.events import STATEMENT_RECORDED
 from schemas.person_states import PersonStateRow

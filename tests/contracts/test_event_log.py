@@ -22,7 +22,8 @@ from lrs.changed import Changed
 from lrs.document_writing import DocumentPut, DocumentRequest, DocumentsChanged
 from lrs.errors import Busy, QueueFull, WriterGone
 from lrs.event_log import Event, EventLog
-from lrs.log_reader import PostgresReader, StatementQuery
+from lrs.log_reader import StatementQuery
+from lrs.postgres_reader import PostgresReader
 
 from .log_places import EVERYTHING, STATE, LogPlace, appended, event, name, request, statement
 

@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
+import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from lrs.credentials import Credentials, Scope
+from lrs import key_lease
+from lrs.credentials import Credentials
 from lrs.endings import Endings
-from lrs.errors import Damaged, Misconfigured
+from lrs.errors import Damaged, KeysAway, Misconfigured
 from lrs.key_providers import FileKeys, KeyProvider
 from lrs.key_vault import KeyVault
-from lrs.keys import KeyId
+from lrs.keys import KeyId, key_binding
 from lrs.rotation import DAY_US, Rotation, Schedule
+from lrs.scopes import Scope
 from lrs.suppression import SUPPRESSED_DAYS
 from lrs.vault_store import VaultStore
-from schemas.envelope import NOBODY, Purpose
+from schemas.envelope import KEY_BYTES, NOBODY, Purpose
 from schemas.people import identifier_of
 
-from .test_key_vault import OpenStore, count, mbox, started, until
+from .test_key_vault import OpenStore, change_rows, count, mbox, started, until
 
 YEAR = 2026
 LEARNING, SURVEY = Purpose.LEARNING, Purpose.SURVEY
@@ -145,6 +150,29 @@ async def test_a_copy_of_the_vault_dies_with_its_epoch(vault: KeyVault, provider
         provider.unwrap(1, epoch_key)
 
 
+async def test_a_long_rotation_keeps_the_lease(vault: KeyVault, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the vault's thread, and with it whoever else could renew; and whoever ends keys waits for it."""
+    lease_s = 2.0
+    monkeypatch.setattr(key_lease, "LEASE_S", lease_s)
+    await vault.pseudonyms([mbox(f"one{number}") for number in range(2_500)], YEAR)
+    slow = vault._store.run_many
+
+    def slowly(name: str, rows: Any) -> None:
+        time.sleep(lease_s / 4)
+        slow(name, rows)
+
+    monkeypatch.setattr(vault._store, "run_many", slowly)
+    began = time.monotonic()
+    rotating = asyncio.create_task(rotation(vault, clock).rotate())
+    held = []
+    while not rotating.done():
+        held.append(vault.ready)
+        await asyncio.sleep(0.02)
+    assert await rotating is not None
+    assert time.monotonic() - began > lease_s / 2, "it was long beside the lease's renewals"
+    assert all(held)
+
+
 async def test_who_was_erased_is_not_wrapped_anew(vault: KeyVault, clock: Clock) -> None:
     people = await vault.pseudonyms([mbox("ann"), mbox("bea")], YEAR)
     await Endings(vault, clock=clock).erase(people[mbox("ann")])
@@ -186,6 +214,51 @@ async def test_a_rotation_that_dies_has_not_been(
         assert done is not None
         assert done.epoch == 2
         assert await opens(again, box)
+
+
+async def test_without_the_holder_of_the_roots_nothing_is_rotated_and_everything_goes_on(
+    vault: KeyVault, provider: KeyProvider, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T-CRYPTO-4: fail closed. Nothing is made that is not wrapped, and no other way is taken."""
+    (who,) = (await vault.pseudonyms([mbox("ann")], YEAR)).values()
+    box = await sealed(vault, who)
+    away = KeysAway("the holder of the root keys does not answer")
+
+    def refuse(*_: object) -> bytes:
+        raise away
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "wrap", refuse)
+        with pytest.raises(KeysAway):
+            await rotation(vault, clock).rotate()
+    assert epochs(tmp_path) == [1]
+    assert await opens(vault, box)
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "destroy", refuse)
+        with pytest.raises(KeysAway):
+            await rotation(vault, clock, kept=0).rotate()
+    assert epochs(tmp_path) == [1, 2], "all is done but the destruction"
+    assert await opens(vault, box)
+    done = await rotation(vault, clock, kept=0).rotate()
+    assert done is not None
+    assert (done.epoch, epochs(tmp_path)) == (3, [3])
+    assert await opens(vault, box)
+
+
+async def test_each_key_is_of_full_size_and_no_two_are_alike(vault: KeyVault) -> None:
+    """T-CRYPTO-1."""
+    people = await vault.pseudonyms([mbox(f"p{number}") for number in range(50)], YEAR)
+    await vault.for_sealing(people.values(), SURVEY, YEAR)
+
+    def unwrapped(store: VaultStore) -> list[bytes]:
+        rows = [
+            row for one in (LEARNING, SURVEY) for row in store.rows("keys_of", int(one), YEAR, among=[*people.values()])
+        ]
+        return [bytes(vault.epoch.unwrap(key_binding(KeyId(bytes(row[0]), *row[1:4])), bytes(row[6]))) for row in rows]
+
+    keys = await vault.with_store(unwrapped)
+    assert len(keys) == len(set(keys)) == 100
+    assert {len(one) for one in keys} == {KEY_BYTES}
 
 
 async def test_no_root_is_destroyed_while_a_row_is_left_in_its_epoch(
@@ -302,6 +375,85 @@ async def test_one_purpose_ends_alone_and_begins_with_another_key(vault: KeyVaul
     assert another[0].version == survey[0].version + 1
     assert await opens(vault, another)
     assert not await opens(vault, survey)
+
+
+async def test_a_destroyed_key_that_is_put_back_opens_nothing_and_ends_with_the_next_rotation(
+    vault: KeyVault, other: KeyVault, open_store: OpenStore, clock: Clock
+) -> None:
+    """Somebody copies rows of the vault, and writes them back after an erasure and a withdrawal (T-RESTORE-3)."""
+    people = await vault.pseudonyms([mbox("ann"), mbox("bea")], YEAR)
+    ann, bea = people[mbox("ann")], people[mbox("bea")]
+    boxes = [await sealed(vault, ann), await sealed(vault, bea, SURVEY)]
+
+    def copied(store: VaultStore) -> list[Any]:
+        rows = [*store.rows("keys_of", int(LEARNING), YEAR, among=[ann])]
+        return rows + store.rows("keys_of", int(SURVEY), YEAR, among=[bea])
+
+    copies = await vault.with_store(copied)
+    endings = Endings(vault, clock=clock)
+    await endings.erase(ann)
+    await endings.end(bea, SURVEY)
+    assert await endings.renew(bea, SURVEY, YEAR)
+    renewed = await sealed(vault, bea, SURVEY)
+    put_back = (
+        "UPDATE key SET state = 1, epoch = ?, wrapped = ? WHERE owner = ? AND purpose = ? AND year = ? AND version = ?"
+    )
+    for owner, purpose, year, version, _, epoch, wrapped in copies:
+        await change_rows(open_store, put_back, epoch, bytes(wrapped), bytes(owner), purpose, year, version)
+    vault.drop()
+    for one in (vault, other):
+        assert [await opens(one, box) for box in boxes] == [False, False]
+        assert await opens(one, renewed)
+    assert (await other.for_sealing([ann], LEARNING, YEAR))[ann] is None
+    done = await rotation(vault, clock).rotate()
+    assert done is not None
+    assert done.keys == 2, "what bea has for learning and her second key for surveys"
+    assert await endings.living([ann]) == set()
+    assert [await opens(other, box) for box in (*boxes, renewed)] == [False, False, True]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_happens_at_once_the_erased_have_no_key_and_the_living_lose_none(
+    vault: KeyVault, other: KeyVault, clock: Clock, seed: int
+) -> None:
+    """Two servers seal, erase, withdraw and rotate in an order that chance chooses (T-RACE-1)."""
+    chance = random.Random(seed)
+    names = [f"p{number}" for number in range(12)]
+    gone, boxes = set(names[:4]), {}
+    people = await vault.pseudonyms([mbox(name) for name in names], YEAR)
+
+    async def seal() -> None:
+        one, name = chance.choice((vault, other)), chance.choice(names)
+        who = (await one.pseudonyms([mbox(name)], YEAR))[mbox(name)]
+        year, purpose = chance.randrange(2020, 2030), chance.choice((LEARNING, SURVEY))
+        key = (await one.for_sealing([who], purpose, year))[who]
+        if key is not None:
+            nonce = os.urandom(12)
+            boxes[KeyId(who, purpose, year, key.version)] = (nonce, key.cipher.encrypt(nonce, b"plain", b""))
+
+    async def rotate() -> None:
+        await rotation(chance.choice((vault, other)), clock, kept=9).rotate()
+
+    async def erase(name: str) -> None:
+        await Endings(chance.choice((vault, other)), clock=clock).erase(people[mbox(name)])
+
+    work: list[Callable[[], Any]] = [seal] * 60 + [rotate] * 3 + [partial(erase, name) for name in sorted(gone)]
+    chance.shuffle(work)
+    lanes = [work[lane::4] for lane in range(4)]
+
+    async def follow(lane: list[Callable[[], Any]]) -> None:
+        for step in lane:
+            await step()
+
+    await asyncio.gather(*map(follow, lanes))
+    erased = {people[mbox(name)] for name in gone}
+    assert await Endings(vault, clock=clock).living(list(people.values())) == set(people.values()) - erased
+    vault.drop()
+    other.drop()
+    for key, (nonce, box) in boxes.items():
+        for one in (vault, other):
+            assert await opens(one, (key, nonce, box)) is (key.owner not in erased)
+    assert set((await other.pseudonyms([mbox(name) for name in gone], YEAR)).values()) == {NOBODY}
 
 
 async def test_minting_and_erasing_at_once_leave_no_key(vault: KeyVault, other: KeyVault, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lrs import key_vault
+from lrs import key_lease
 from lrs.errors import Busy, Damaged, GriffelError, Misconfigured
 from lrs.key_providers import EnvironmentKey, FileKeys, KeyProvider
 from lrs.key_vault import KeyVault
@@ -297,7 +297,7 @@ async def test_a_key_that_has_ended_opens_and_seals_nothing(
 async def test_a_destruction_in_another_process_empties_what_is_remembered(
     monkeypatch: pytest.MonkeyPatch, open_store: OpenStore, provider: KeyProvider
 ) -> None:
-    monkeypatch.setattr(key_vault, "RENEW_S", 0.02)
+    monkeypatch.setattr(key_lease, "RENEW_S", 0.02)
     async with started(open_store(), provider) as vault:
         owner = (await vault.pseudonyms([mbox("ann")], YEAR))[mbox("ann")]
         await vault.for_sealing([owner], LEARNING, YEAR)
@@ -400,14 +400,16 @@ class Away:
 async def test_the_lease_runs_out_when_the_store_is_away_and_comes_back_with_it(
     monkeypatch: pytest.MonkeyPatch, open_store: OpenStore, provider: KeyProvider
 ) -> None:
-    monkeypatch.setattr(key_vault, "RENEW_S", 0.02)
-    monkeypatch.setattr(key_vault, "LEASE_S", 0.3)
+    monkeypatch.setattr(key_lease, "RENEW_S", 0.02)
+    monkeypatch.setattr(key_lease, "LEASE_S", 0.3)
     store = Away(open_store())
     async with started(store, provider) as vault:
         owner = (await vault.pseudonyms([mbox("ann")], YEAR))[mbox("ann")]
         key = KeyId(owner, LEARNING, YEAR, 1)
         await vault.for_opening([key])
         assert vault.ready
+        answering = vault.begin_answer()
+        assert vault.covers(answering)
         store.away = True
         await until(lambda: not vault.ready)
         assert vault.remembered([mbox("ann")]) is None
@@ -419,16 +421,18 @@ async def test_the_lease_runs_out_when_the_store_is_away_and_comes_back_with_it(
             await vault.for_sealing([owner], LEARNING, YEAR)
         with pytest.raises(Busy):
             await vault.pseudonyms([mbox("ann")], YEAR)
+        assert not vault.covers(answering)
         store.away = False
         await until(lambda: vault.ready)
+        assert not vault.covers(answering), "it was lost in between"
         assert (await vault.for_opening([key]))[key] is not None
 
 
 async def test_the_lease_comes_back_whatever_the_store_failed_of(
     monkeypatch: pytest.MonkeyPatch, open_store: OpenStore, provider: KeyProvider
 ) -> None:
-    monkeypatch.setattr(key_vault, "RENEW_S", 0.02)
-    monkeypatch.setattr(key_vault, "LEASE_S", 0.3)
+    monkeypatch.setattr(key_lease, "RENEW_S", 0.02)
+    monkeypatch.setattr(key_lease, "LEASE_S", 0.3)
     async with started(open_store(), provider) as vault:
         await change_rows(open_store, "ALTER TABLE vault RENAME TO vault_elsewhere")
         await until(lambda: not vault.ready)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lrs import vault_store
+from lrs import postgres_vault
 from lrs.errors import Busy
-from lrs.vault_store import PostgresVault
+from lrs.postgres_vault import PostgresVault
 from projections import postgres_views
 from projections.postgres_views import PostgresViews
 from projections.progress import Progress
@@ -42,7 +42,7 @@ def test_a_consumer_that_wakes_within_its_transaction_has_written_nothing_and_ot
 
 
 def test_a_server_that_wakes_within_the_vaults_transaction_is_told_so_and_others_went_on(postgres_url, monkeypatch):
-    monkeypatch.setattr(vault_store, "SILENT_S", SILENT_S)
+    monkeypatch.setattr(postgres_vault, "SILENT_S", SILENT_S)
     url = postgres_url()
     sleeper, other = PostgresVault(url), PostgresVault(url)
     sleeper.create()

@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from lrs.credentials import Credentials, parse_scopes
+from lrs.credentials import Credentials
 from lrs.errors import Busy
 from lrs.http.courses import setup_courses
 from lrs.http.health import Health
@@ -27,6 +27,7 @@ from lrs.http.protocol import Runner
 from lrs.http.sessions import Sessions
 from lrs.key_providers import FileKeys
 from lrs.key_vault import KeyVault
+from lrs.scopes import parse_scopes
 from lrs.vault_store import SQLiteVault
 from projections.course_report import CourseReport, CourseSummary, LearnerStanding, UnitStanding
 from schemas.envelope import Purpose
@@ -202,6 +203,7 @@ class CourseSite:
             vault=vault,
             credentials=self.credentials,
             bearer=None,
+            guard=None,
             catalogue=SimpleNamespace(definitions=self._definitions),
         )
         sessions = Sessions(services, clock=lambda: self.session_clock_s, monotonic=lambda: self.lock_clock_s)

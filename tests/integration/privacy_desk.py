@@ -32,9 +32,14 @@ def identity_of(someone: Json) -> Json:
 
 def erase(server: Griffel, someone: Json) -> Json:
     """Erase over HTTP, and give the certificate."""
+    return certificate_of(server, begin_erasure(server, someone))
+
+
+def begin_erasure(server: Griffel, someone: Json) -> str:
+    """Ask for an erasure over HTTP, and give its id: from then on they are fenced."""
     begun = privacy(server, "POST", "erasures", agent=identity_of(someone))
     assert begun.status_code == 202, begun.text
-    return certificate_of(server, begun.json()["erasure"])
+    return str(begun.json()["erasure"])
 
 
 def certificate_of(server: Griffel, erasure: str) -> Json:

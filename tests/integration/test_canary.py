@@ -30,8 +30,20 @@ from tests.canary import Canary, Hit, digests_of, files_under, forms_of, open_fi
 from tests.canary_conversation import NOT_STORED, Answer, Conversation, Json, Speaker, Words
 from tests.canary_refusals import BODY_BYTES_MAX, STATEMENTS_MAX, Refusals
 from tests.conftest import without
-from tests.copied_log import records
+from tests.copied_log import records, wait_until
+from tests.integration.privacy_desk import begin_erasure, certificate_of
+from tests.integration.privacy_desk import place as where
 from tests.kafka_services import Kafka
+from tests.sealed_copies import (
+    Copies,
+    blobs_of_folder,
+    blobs_of_table,
+    keys_left,
+    open_all,
+    roots_of,
+    rows_of,
+    rows_of_backup,
+)
 from tests.services import Griffel, Mode, Postgres, ServiceMissing
 
 # ── the harness finds what it says it finds ───────────────────────────────────────────────────────────────────────────
@@ -338,22 +350,95 @@ def test_the_program_prints_nothing_that_was_sent(place):
     assert place.canary.find(printed.encode()) == set()
 
 
-def test_no_canary_is_on_kafka_or_in_what_relay_and_consumers_write(place, request):
+@pytest.fixture(scope="module")
+def kafka_beside(place: Place, request: pytest.FixtureRequest) -> Iterator[Kafka | None]:
+    """In a cluster, a Kafka with everything that the log has, and whoever computes views from it."""
     if place.server.mode == "embedded":
-        pytest.skip("an embedded installation has no Kafka")
-    kafka: Kafka = request.getfixturevalue("own_kafka")
-    place.server.settings = {**place.server.settings, "GRIFFEL_KAFKA": kafka.bootstrap}
-    place.server.command("topics", "create", "--partitions", str(PARTITIONS), "--replication", "1")
-    with command(place.server, "relay"), command(place.server, "consume", "progress", "completions"):
-        await_view(place.server)
-        copied = [record for found in records(kafka.bootstrap).values() for record in found]
-        assert len(copied) > 30
-        told = {(record.key, record.value, *record.headers) for record in copied}
-        assert {hit for one in told for hit in place.canary.find(repr(one).encode())} == set()
-        assert {hit for record in copied for hit in place.canary.find(record.value or b"")} == set()
-        # The folders' names are the topic's; what the group and its members are called lies in Kafka's own topic.
-        assert summary(place.canary.scan(*kafka.log_folders)) == {}
+        yield None
+        return
+    try:
+        kafka = Kafka()
+    except ServiceMissing as reason:
+        without(reason)
+    kafka.start()
+    server = place.server
+    server.settings = {**server.settings, "GRIFFEL_KAFKA": kafka.bootstrap}
+    server.command("topics", "create", "--partitions", str(PARTITIONS), "--replication", "1")
+    try:
+        with command(server, "relay"), command(server, "consume", "progress", "completions"):
+            await_view(server)
+            yield kafka
+    finally:
+        kafka.stop()
+
+
+def no_canary_on(place: Place, kafka: Kafka) -> None:
+    """Search what lies on Kafka, as records and as files."""
+    copied = [record for found in records(kafka.bootstrap).values() for record in found]
+    assert len(copied) > 30
+    told = {(record.key, record.value, *record.headers) for record in copied}
+    assert {hit for one in told for hit in place.canary.find(repr(one).encode())} == set()
+    assert {hit for record in copied for hit in place.canary.find(record.value or b"")} == set()
+    # The folders' names are the topic's; what the group and its members are called lies in Kafka's own topic.
+    assert summary(place.canary.scan(*kafka.log_folders)) == {}
+
+
+# ── and then somebody is forgotten ────────────────────────────────────────────────────────────────────────────────────
+
+GONE = (
+    *("full, actor", "full, instructor", "attaching, actor", "signed, instructor", "survey, actor"),
+    *(f"grouped, actor, member {number}" for number in range(4)),
+    *("grouped, object", "completing, actor", f"{NOT_STORED}document, agent"),
+)
+"""Who is erased: in every role, and of everything that is kept there is something of theirs."""
+
+
+def test_nothing_that_was_sealed_opens_after_an_erasure_and_a_rotation(place, kafka_beside, tmp_path):
+    """T-ERASE-3: whatever was copied before, with whatever is left. Then all is searched again, Kafka too."""
+    server = place.server
+    log, vault, views = rows_of(server)
+    if kafka_beside is None:
+        through = "SELECT through_position FROM view_position WHERE name = 'progress'"
+        wait_until(lambda: views(through) == log("SELECT position FROM log_head"))
+    server.command("backup", *where(server), "--to", str(tmp_path / "backup"))
+    copied_log, copied_vault = rows_of_backup(server, tmp_path / "backup", place.postgres)
+    copies = Copies()
+    copies.add_log("running", log, views=views)
+    copies.add_log("backup", copied_log)
+    if server.mode == "embedded":
+        copies.add_attachments("running", blobs_of_folder(server.data_dir / "attachments"))
+        copies.add_attachments("backup", blobs_of_folder(tmp_path / "backup" / "attachments"))
+    else:
+        copies.add_attachments("running", blobs_of_table(log))
+        copies.add_attachments("backup", blobs_of_table(copied_log))
+        copies.add_segments(kafka_beside.log_folders)
+    roots = roots_of(server)
+    before = open_all(copies.places, keys_left(roots, copied_vault))
+    copies.trace(before)
+
+    begun = [begin_erasure(server, place.conversation.words.people[one]) for one in GONE]
+    certificates = [certificate_of(server, one) for one in begun]
+    theirs = copies.ended_with({bytes(row[0]) for row in vault("SELECT owner FROM erased")})
+    assert theirs <= before.keys(), "this instrument opens what can be opened"
+    kept = {"running: log", "running: documents", "running: attachments", "running: views"}
+    kept |= {"backup: log", "backup: documents", "backup: attachments"}
+    assert copies.places_of(theirs) == kept | ({"Kafka's segments"} if kafka_beside else set())
+    if kafka_beside is not None:
+        logged = {box for box in theirs if "running: log" in copies.places[box]}
+        assert all("Kafka's segments" in copies.places[box] for box in logged)
+    assert theirs & open_all(theirs, keys_left(roots, vault)).keys() == set()
+    told = json.loads(server.command("keys", "rotate", *where(server), "--keep", "0", "--json").stdout)
+    assert len(told["kept"]) == 1
+    left = open_all(copies.places, keys_left(roots, vault, copied_vault))
+    assert theirs & left.keys() == set(), "with the vault of the backup too"
+    assert len(left) > 50
+    assert before.keys() - theirs == left.keys(), "nobody else lost anything"
+    assert place.canary.find(json.dumps(certificates).encode()) == set()
+    if kafka_beside is not None:
+        await_view(server)
+        no_canary_on(place, kafka_beside)
     assert summary(place.everything()) == {}
+    assert place.canary.find(server.log().encode()) == set()
 
 
 def test_no_canary_is_on_disk_after_a_kill_a_restart_and_a_stop(place):

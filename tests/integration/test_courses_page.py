@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from lrs.http.sessions import FAILURES_MAX, LOCKED_S, SESSION_COOKIE, SESSION_IDLE_S, SESSION_S
 from tests.integration.course_site import (
@@ -35,7 +35,6 @@ from tests.integration.course_site import (
 from tests.services import ROOT, Griffel, running
 
 SCREENSHOTS = ROOT / "screenshots"
-BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 SIZES = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 PAGE_BYTES_MAX = 100_000
 PATIENCE_S = 20
@@ -49,14 +48,6 @@ SMALL = (
     learner(105, enrolled=False, unenrolled_at=ago(3), progress=10.0, last_seen_at=ago(3)),
 )
 LARGE, SMALL_ONE, EMPTY = 1, 2, 3
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

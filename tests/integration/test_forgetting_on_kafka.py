@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from schemas.envelope import Algorithm, split_parts
+from schemas.envelope import NONCE_BYTES, PADDING_BYTES, TAG_BYTES, Algorithm, Part, split_parts
+from schemas.events import KINDS
 from schemas.records import EventRecord, read_record
 from tests.acceptance.cluster import PARTITIONS, await_view, command
 from tests.conformance.builders import agent
@@ -56,6 +57,31 @@ def sealed_for(who: bytes, events: list[EventRecord]) -> list[tuple[bytes, Any]]
         for part in split_parts(event.state)
         if part.header.owner == who and part.header.algorithm != Algorithm.CLEAR
     ]
+
+
+SAID = frozenset(
+    (
+        *("ce_specversion", "ce_id", "ce_source", "ce_type"),
+        *("originator_id", "originator_version", "position", "prev", "stored_us", "incarnation"),
+    )
+)
+"""All that a header says: kinds of events, numbers, times and ids that are keyed hashes."""
+
+
+def says_nothing(kafka: ExternalKafka, who: bytes) -> None:
+    """What is left of somebody on Kafka: pseudonym, purposes, positions, times, lengths in steps (T-RESIDUE-1)."""
+    mine = [one for found in records(kafka.bootstrap).values() for one in found if one.key == who]
+    assert len(mine) >= 5
+    for record in mine:
+        assert {name for name, _ in record.headers} == SAID
+        for part in split_parts(record.value):
+            if part.header.algorithm != Algorithm.CLEAR:
+                assert (len(part.box) - TAG_BYTES) % PADDING_BYTES == 0
+                assert len(part.nonce) == NONCE_BYTES
+            else:
+                assert part.header.part in (Part.PERSON_STATE, Part.CERTIFICATE)
+    kinds = {bytes(dict(record.headers)["ce_type"]).decode() for record in mine}
+    assert kinds <= {f"griffel.{one}" for one in KINDS}, "never what somebody did"
 
 
 def dumped(server: Griffel, name: str) -> str:
@@ -101,6 +127,7 @@ def test_a_learner_is_forgotten_in_a_whole_cluster(
                 "erasure_requested",
                 "erasure_completed",
             ]
+            says_nothing(kafka, who)
             # Views built anew, from the log and from Kafka, equal the one that forgot.
             await_view(server)
             lived = dumped(server, "progress")

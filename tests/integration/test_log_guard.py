@@ -171,6 +171,11 @@ def test_a_restored_database_catches_up_by_itself_before_it_serves(cluster: Clus
         assert refused.headers["X-Experience-API-Version"] == "2.0.0"
         read = requests.get(f"{server.url}/statements", headers=server.headers(), timeout=10)
         assert read.status_code == 503
+        page = requests.get(f"{server.base}/courses", headers={"Accept": "text/html"}, timeout=10)
+        assert (page.status_code, page.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+        assert int(page.headers["Retry-After"]) > 0
+        listed = requests.get(f"{server.base}/courses", headers={"Accept": "application/json"}, timeout=10)
+        assert (listed.status_code, listed.headers["Content-Type"]) == (503, "application/problem+json")
         assert requests.get(f"{server.url}/about", timeout=10).status_code == 200
         wait_until(lambda: health(server) == {"ready": True, "missing": []})
         assert log_of(older) == was

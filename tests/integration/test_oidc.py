@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from lrs.credentials import Scope
+from lrs.scopes import Scope
 from tests import services
 from tests.conformance.builders import iri, new_id, statement
 from tests.conformance.client import Json, must

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from tests.services import Griffel, running
 
@@ -21,21 +21,19 @@ def server(make_lrs: Callable[..., Griffel]):
 @pytest.mark.parametrize(("language", "heading"), [("en", "All versions"), ("nl", "Alle versies")])
 @pytest.mark.parametrize(("query", "status"), [("", 200), ("?at=2016-01-01T00:00:00Z", 404)])
 def test_the_page_of_the_policy_has_nothing_that_axe_complains_of(
-    chromium: str, server: Griffel, query: str, status: int, language: str, heading: str, scheme: str
+    browser: Browser, server: Griffel, query: str, status: int, language: str, heading: str, scheme: str
 ) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, locale=language)
-        page = context.new_page()
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        answer = page.goto(server.base + "/privacy/policy" + query)
-        assert answer.status == status
-        assert [one["id"] for one in Axe().run(page).response["violations"]] == []
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        assert page.locator("html").get_attribute("lang") == language
-        if status == 200:
-            assert page.get_by_role("heading", name=heading).is_visible()
-            assert page.get_by_role("article").get_attribute("lang") == "nl"
-        assert [one for one in asked if not one.startswith(server.base)] == []
-        browser.close()
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, locale=language)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    answer = page.goto(server.base + "/privacy/policy" + query)
+    assert answer.status == status
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.locator("html").get_attribute("lang") == language
+    if status == 200:
+        assert page.get_by_role("heading", name=heading).is_visible()
+        assert page.get_by_role("article").get_attribute("lang") == "nl"
+    assert [one for one in asked if not one.startswith(server.base)] == []
+    context.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import requests
 
 from tests.conformance.builders import agent, group, new_id, statement
 from tests.conformance.client import Api, Json, must
-from tests.integration.privacy_desk import BOUND_S, identity_of, is_placeholder, place, privacy, restrict
+from tests.integration.privacy_desk import BOUND_S, consent, identity_of, is_placeholder, place, privacy, restrict
 from tests.services import Griffel, running
 
 ADL = "http://adlnet.gov/expapi/"
@@ -95,6 +96,61 @@ def test_a_restricted_learner_is_hidden_from_every_read_and_comes_back_whole(sch
     assert restrict(school, hidden, restricted=False) is True
     assert [api.fetch(one["id"]) for one in (own, shared, named)] == before
     assert api.fetch(later["id"])["actor"]["mbox"] == hidden["mbox"], "what came meanwhile is there too"
+
+
+def test_documents_of_a_restricted_learner_are_there_for_their_content_alone(school: Griffel) -> None:
+    """Content that was told that there is no bookmark would begin anew, over the one that is there."""
+    api, hidden = api_of(school), agent()
+    state = {"activityId": course("documents")["id"], "agent": hidden, "stateId": "bookmark"}
+    profile = {"agent": hidden, "profileId": "preferences"}
+    must(204, api.call("PUT", "activities/state", state, data=b"chapter 7"))
+    must(204, api.call("PUT", "agents/profile", profile, data=b"large", headers={"If-None-Match": "*"}))
+    wide = school.key, school.secret
+    reader = Api(school.url, *school.credential("all/read"), "2.0.0")
+    school.key, school.secret = wide
+    listed = {name: value for name, value in state.items() if name != "stateId"}
+
+    def seen() -> list[object]:
+        bookmark, preferences = (
+            reader.call("GET", "activities/state", state),
+            reader.call("GET", "agents/profile", profile),
+        )
+        ids = must(200, reader.call("GET", "activities/state", listed)).json()
+        return [bookmark.status_code, preferences.status_code, ids]
+
+    assert seen() == [200, 200, ["bookmark"]]
+    restrict(school, hidden, restricted=True)
+    assert seen() == [404, 404, []]
+    assert must(200, api.call("GET", "activities/state", state)).content == b"chapter 7"
+    restrict(school, hidden, restricted=False)
+    assert seen() == [200, 200, ["bookmark"]]
+    must(200, api.post(statement(actor=hidden)))
+    consent(school, hidden, "learning", given=False)
+    assert api.call("GET", "activities/state", state).status_code == 404, "withdrawn is for everybody"
+
+
+def test_a_restricted_learner_is_not_made_known_by_another_identifier(school: Griffel) -> None:
+    api, hidden = api_of(school), agent()
+    api.store(statement(actor=hidden))
+    digest = hashlib.sha1(hidden["mbox"].encode(), usedforsecurity=False).hexdigest()
+    asked_with = {"agent": {"mbox_sha1sum": digest}}
+    assert must(200, api.call("GET", "agents", asked_with)).json()["mbox"] == [hidden["mbox"]]
+    restrict(school, hidden, restricted=True)
+    assert must(200, api.call("GET", "agents", asked_with)).json() == {"objectType": "Person", "mbox_sha1sum": [digest]}
+
+
+def test_a_list_that_was_begun_ends_where_its_learner_is_restricted(school: Griffel) -> None:
+    api, hidden, other, registration = api_of(school), agent(), agent(), new_id()
+    for _ in range(3):
+        api.store(statement(actor=other, context={"instructor": hidden}))
+        api.store(statement(actor=hidden, context={"registration": registration}))
+    begun = must(200, api.get(agent=identity_of(hidden), related_agents=True, limit=1)).json()
+    assert len(begun["statements"]) == 1
+    restrict(school, hidden, restricted=True)
+    path = begun["more"].removeprefix("/xapi/")
+    assert must(200, api.call("GET", path)).json() == {"statements": [], "more": ""}
+    found = must(200, api.get(registration=registration, limit=1)).json()
+    assert found == {"statements": [], "more": ""}, "nothing tells that there is something"
 
 
 def test_a_restricted_learner_is_in_no_course_and_no_count(school: Griffel) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lrs.credentials import Scope
+from lrs.scopes import Scope
 from schemas.people import CREDENTIALS_HOME_PAGE
 from tests.conformance.builders import agent, iri, new_id, statement
 from tests.conformance.client import Api, Json, must

@@ -25,6 +25,7 @@ EXAMPLES = {
     "metrics": ("open", "open"),
     "epoch_days": ("30", 30),
     "epochs_kept": ("2", 2),
+    "retention_hours": ("1", 1),
     "key_provider": ("openbao", "openbao"),
     "openbao_token_file": ("/srv/token", Path("/srv/token")),
     "openbao_ca_file": ("/srv/ca.pem", Path("/srv/ca.pem")),

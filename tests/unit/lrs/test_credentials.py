@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from lrs import credentials as module
-from lrs.credentials import Caller, Credentials, Scope, parse_scopes
+from lrs.credentials import Caller, Credentials
 from lrs.errors import Misconfigured, NotAllowed, NotFound
 from lrs.key_providers import FileKeys
 from lrs.key_vault import KeyVault
+from lrs.scopes import Scope, parse_scopes
 from lrs.vault_store import SQLiteVault
 from schemas.envelope import Purpose
 from schemas.people import CREDENTIALS_HOME_PAGE
@@ -111,7 +112,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_who_was_verified_is_remembered_for_a_moment(vault: KeyVault, clock: list[float]) -> None:
-    vault._lease_until = float("inf")
+    vault._lease._until = float("inf")
     credentials = Credentials(vault)
     key, secret = await credentials.create(ALL)
     presented = f"Basic {key}:{secret}"

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrs.credentials import Caller, Scope
+from lrs.credentials import Caller
 from lrs.log_reader import Head
 from lrs.reading import Cursor, StatementReader, microseconds, timestamp
+from lrs.scopes import Scope
 from projections.statement_index import Kind, term_number
 from schemas.errors import InvalidInput
 

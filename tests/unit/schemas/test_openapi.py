@@ -9,9 +9,9 @@ import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from lrs.credentials import Scope
 from lrs.errors import GriffelError
 from lrs.http.problem import STATUS_BY_ERROR, TYPE_PREFIX
+from lrs.scopes import Scope
 from tests.descriptions import METHODS, OPENAPI, Json, follow, read, validator
 
 OPERATIONS = [
