@@ -13,7 +13,7 @@ DATA ?= ./data
 HOST ?= 127.0.0.1
 PORT ?= 8080
 # How many tests run at once; each of so many has services of its own.
-TESTERS ?= 2
+TESTERS ?= 3
 ARGS ?=
 # Of `make faults`: how often each fault, for how many seconds Kafka is away, and the seed of the first round.
 ROUNDS ?= 10
@@ -33,8 +33,9 @@ help: ## list these targets
 run: $(VENV)/.installed ## start Griffel, embedded, on http://127.0.0.1:8080 with its data in ./data
 	@exec $(VENV)/bin/griffel serve --data "$(DATA)" --host "$(HOST)" --port "$(PORT)" $(ARGS)
 
+# Some hundreds of processes are started: what they import is compiled once, also where the machine is told not to keep it.
 test: $(VENV)/.installed-test $(JS)/node_modules/.installed ## run every test, with real services that the tests start
-	@PATH="$(abspath $(VENV))/bin:$$PATH" exec $(VENV)/bin/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@PATH="$(abspath $(VENV))/bin:$$PATH" exec env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, format, types (strict) and the direction of imports
 	$(VENV)/bin/ruff check .
