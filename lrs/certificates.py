@@ -44,6 +44,7 @@ class Found:
     keys: dict[str, int]
     identifiers: int
     erased: int
+    ended: int
     shared: int
     named: int
     documents: int
@@ -98,7 +99,12 @@ class Certifier:
             "log_position": found.position,
             "keys_destroyed": counts["keys"],
             "identifiers_deleted": found.identifiers,
-            "statements": {"erased": found.erased, "kept_for_others": found.shared, "with_placeholder": found.named},
+            "statements": {
+                "erased": found.erased,
+                "of_which_shared": found.ended,
+                "kept_for_others": found.shared,
+                "with_placeholder": found.named,
+            },
             "documents_deleted": found.documents,
             "attachments_deleted": found.attachments,
             "activities_forgotten": found.activities,

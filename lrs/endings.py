@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from lrs.activities import is_activity
@@ -72,6 +73,24 @@ class Endings:
         ended = await self._vault.with_store(work)
         self._vault.drop([owner])
         return ended
+
+    async def erase_all(self, owners: Sequence[bytes]) -> None:
+        """Destroy every key of many owners whom no identifier leads to."""
+        now_us = int(self._clock() * 1_000_000)
+
+        def work(store: VaultStore, some: Sequence[bytes]) -> None:
+            with store.transaction():
+                store.lock_minting()
+                for owner in some:
+                    store.run("destroy_keys", owner)
+                    store.run("insert_erased", owner, now_us, 0, b"")
+                    _count(store, owner)
+            store.scrub()
+
+        for at in range(0, len(owners), OWNERS_AT_ONCE):
+            some = owners[at : at + OWNERS_AT_ONCE]
+            await self._vault.with_store(partial(work, some=some))
+            self._vault.drop(some)
 
     async def end(self, owner: bytes, purpose: int) -> int:
         """Destroy a person's keys for one purpose; give how many."""

@@ -20,7 +20,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
 import orjson
@@ -32,22 +32,21 @@ from lrs.changed import Changed
 from lrs.completions import Completions
 from lrs.copy_wait import Copied, wait_for_copy
 from lrs.endings import Endings, counted
-from lrs.errors import Busy, Damaged, NotFound
+from lrs.errors import Busy, Conflict, Damaged, NotFound
 from lrs.event_log import Event, EventLog
 from lrs.forgetting import Forget, ForgetRequest
 from lrs.key_vault import KeyVault
 from lrs.keys import KeyState
 from lrs.person_changes import Note
-from lrs.unused_activities import UnusedActivities
+from lrs.shared_bodies import SHARING, Fate, choice, fate, is_chosen, keys_together, sharing
+from lrs.unused_activities import SETTLE, UnusedActivities
 from projections.statement_index import Kind, term_number
 from projections.view_store import ViewStore
-from schemas.envelope import NOBODY, Part, Purpose, SealedPart, clear_part, join_parts, split_parts
+from schemas.envelope import Part, Purpose, SealedPart, clear_part, join_parts, split_parts
 from schemas.events import (
-    COMPLETION_CHANGED,
     COMPLETION_SEQUENCED,
     ERASURE_COMPLETED,
     ERASURE_REQUESTED,
-    STATEMENT_RECORDED,
 )
 from schemas.person_states import (
     ALL_PURPOSES,
@@ -81,13 +80,15 @@ class Withheld(Busy):
 
 
 class Preview(NamedTuple):
-    """What an erasure will do. Statements by what they become: erased; kept for others who are alive (shared); kept
-    with a placeholder in the person's place (named). keys by purpose; held: the ground of each purpose that is held.
+    """What an erasure will do. Statements by what they become: erased, some of them although they are about others too
+    (ended); kept for others who are alive (shared); kept with a placeholder in the person's place (named). keys by
+    purpose; held: the ground of each purpose that is held.
     """
 
     identifiers: int
     keys: dict[str, int]
     erased: int
+    ended: int
     shared: int
     named: int
     documents: int
@@ -137,35 +138,43 @@ class Eraser:
         """Give the stream of a person's erasure, which is also its id."""
         return self._vault.blinding.id("erasure", person)
 
-    async def preview(self, person: bytes) -> Preview:
-        """Count what an erasure will do; nothing is changed."""
-        await self._log.forget(ForgetRequest(Forget.DOCUMENTS, NOBODY))
-        found = Counter[str]()
+    async def preview(self, person: bytes, *, with_shared: bool = False) -> Preview:
+        """Count what an erasure will do, or one that ends what is shared with others too; nothing is changed."""
+        await self._log.forget(SETTLE)
+        ending = await self._keys_together(person) if with_shared else set()
+        found = Counter[Fate]()
         async for events in self._about(person, 0.0):
-            found.update(kind for kind in (await self._sorted(person, events)).values())
+            found.update((await self._fates(person, events, ending)).values())
         keys = counted(await self._endings.keys_of(person))
         return Preview(
             identifiers=len(await self._vault.identifiers_of(person)),
             keys={Purpose(one).name.lower(): number for one, number in sorted(keys.items())},
-            erased=found["dead"],
-            shared=found["shared"],
-            named=found["named"],
+            erased=found[Fate.DEAD] + found[Fate.ENDED],
+            ended=found[Fate.ENDED],
+            shared=found[Fate.SHARED],
+            named=found[Fate.NAMED],
             documents=await self._log.documents_of(person),
-            stream_entries=found["completion"],
+            stream_entries=found[Fate.COMPLETION],
             held=Withheld(held_among(await self._log.person_states([person]))).held,
         )
 
-    async def request(self, person: bytes) -> bytes:
+    async def request(self, person: bytes, *, with_shared: bool = False) -> bytes:
         """Fence somebody: from now on nothing more is recorded about them. Give the erasure's id.
 
-        Doing it again is no error. Raises Busy and its kinds; then nothing was changed.
+        with_shared: what is about others too ends with them. Doing it again is no error. Raises Conflict for one that
+        was begun otherwise, Busy and its kinds; then nothing was changed.
         """
         stream = self.stream(person)
         states: tuple[PersonStateRow, ...] = await self._log.person_states([person])
         for _ in range(LOOKS_MAX):
             if _is_gone(states):
+                if with_shared and not is_chosen(person, states):
+                    raise Conflict("this erasure was begun before, and keeps what is about others too")
                 return stream
-            state = join_parts([pack_change(StateChange(person, ALL_PURPOSES, PersonState.FENCED))])
+            changes = [StateChange(person, ALL_PURPOSES, PersonState.FENCED)]
+            if with_shared:
+                changes.append(choice(person))
+            state = join_parts([pack_change(change) for change in changes])
             event = NewEvent(stream, 1, ERASURE_REQUESTED, person, state)
             outcome = await self._log.append(AppendRequest((event,), states))
             if isinstance(outcome, Appended):
@@ -221,40 +230,55 @@ class Eraser:
         tell("keys destroyed")
         await asyncio.to_thread(self._views.forget, person)
         tell("views")
-        found, entries, touched = await self._forget_in_log(person, requested.position, tell)
+        found, entries, ended, touched = await self._forget_in_log(person, requested.position, tell)
         found["activities"] = await self._activities.end(None if is_resumed else touched)
         tell("activities")
         await self._vault.dropped(dropping)
         tell("caches")
         # Whoever applied a batch with a key in memory was told by the tombstone; documents by the state of the person.
-        await self._verify(person, requested.position)
+        await self._verify(person, ended, requested.position)
         tell("verified")
-        certificate = await self._complete(person, requested, found, entries)
+        certificate = await self._complete(person, requested, found, entries, ended)
         tell("completed")
         return certificate
 
     async def _withhold(self, person: bytes, held: Mapping[int, str]) -> NoReturn:
         """Destroy the keys that no hold keeps. Raises Withheld, which says what is kept, and why."""
-        if self._note is not None:
-            await self._note(StateChange(person, ALL_PURPOSES, PersonState.FENCED), 1)
+        await self._keep(person, PersonState.FENCED)
         for purpose in sorted(counted(await self._endings.keys_of(person)).keys() - held.keys()):
             await self._endings.end(person, purpose)
         raise Withheld(held)
 
     async def destroy(self, person: bytes) -> None:
-        """Destroy the keys of somebody who is fenced, and all that leads to them. Raises Busy; then again."""
+        """Destroy the keys of somebody who is fenced, and all that leads to them. Raises Busy; then again.
+
+        Where that was chosen, the keys that they have together with others too.
+        """
         documents = await self._log.documents_of(person)
-        if self._note is not None and await self._endings.ending(person) is None:
-            await self._note(StateChange(person, ALL_PURPOSES, PersonState.ERASED), 1)
+        if await self._endings.ending(person) is None:
+            await self._keep(person, PersonState.ERASED)
         await self._endings.erase(person, orjson.dumps({"documents": documents}))
+        if is_chosen(person, await self._log.person_states([person])):
+            await self._log.forget(SETTLE)
+            await self._endings.erase_all(sorted(await self._keys_together(person)))
+
+    async def _keep(self, person: bytes, state: PersonState) -> None:
+        """Have the journal know what was asked for, before it is done."""
+        if self._note is not None:
+            if is_chosen(person, await self._log.person_states([person])):
+                await self._note(choice(person), 1)
+            await self._note(StateChange(person, ALL_PURPOSES, state), 1)
+
+    async def _keys_together(self, person: bytes) -> set[bytes]:
+        return await keys_together(self._about(person, 0.0), person, await self.held())
 
     async def _forget_in_log(
         self, person: bytes, fenced_at: int, tell: Tell
-    ) -> tuple[Counter[str], list[int], set[int] | None]:
+    ) -> tuple[Counter[str], list[int], set[bytes], set[int] | None]:
         """Forget everything but by which events the person is found.
 
-        Give what was found, their entries of the completion stream, and the index terms that statements were taken
-        out of; None where another process had taken out some.
+        Give what was found, their entries of the completion stream, whose keys together were ended, and the index
+        terms that statements were taken out of; None where another process had taken out some.
         Raises Damaged for an event that is newer than the fence, or has a part whose key was never destroyed.
         """
         destroyed = {
@@ -269,14 +293,18 @@ class Eraser:
         )
         found = Counter[str]()
         entries: list[int] = []
+        ended: set[bytes] = set()
         touched: set[int] = set()
         is_whole = True
         async for events in self._about(person, PACE_S):
             _check(events, person, fenced_at, destroyed)
-            kinds = await self._sorted(person, events)
-            found.update(kinds.values())
-            dead = tuple([position for position, kind in kinds.items() if kind == "dead"])
-            named = tuple([position for position, kind in kinds.items() if kind in ("shared", "named")])
+            fates = await self._fates(person, events)
+            found.update(fates.values())
+            dead = tuple([position for position, fate in fates.items() if fate in (Fate.DEAD, Fate.ENDED)])
+            named = tuple([position for position, fate in fates.items() if fate in (Fate.SHARED, Fate.NAMED)])
+            for event in events:
+                if fates[event.position] is Fate.ENDED:
+                    ended |= sharing(list(split_parts(event.state, SHARING)))[1]
             # The files first: their rows are how they are found again when this is stopped in between.
             blobs = await self._log.blobs_at(dead)
             for blob_id in blobs:
@@ -285,11 +313,11 @@ class Eraser:
             done = await self._log.forget(ForgetRequest(Forget.STATEMENTS, person, terms, dead, named))
             is_whole &= not done.again
             touched.update(done.terms)
-            entries += await self._entries([one for one in events if kinds.get(one.position) == "completion"])
+            entries += await self._entries([one for one in events if fates[one.position] is Fate.COMPLETION])
         tell("statements")
         await self._steps(ForgetRequest(Forget.TERMS, person, terms))
         tell("lists")
-        return found, entries, touched if is_whole else None
+        return found, entries, ended, touched if is_whole else None
 
     async def _steps(self, request: ForgetRequest) -> None:
         while (await self._log.forget(request)).more:
@@ -308,12 +336,15 @@ class Eraser:
             position = events[-1].position
             await asyncio.sleep(began_s + pace_s - time.monotonic())
 
-    async def _sorted(self, person: bytes, events: Sequence[Event]) -> dict[int, str]:
-        """Say of each event what becomes of it, by the headers of its parts: no key is needed for that."""
+    async def _fates(self, person: bytes, events: Sequence[Event], ending: Collection[bytes] = ()) -> dict[int, Fate]:
+        """Say of each event what becomes of it, by the headers of its parts: no key is needed for that.
+
+        ending are owners of keys that are about to be destroyed too.
+        """
         parts = {one.position: list(split_parts(one.state)) for one in events}
-        others = {owner for one in parts.values() for owner in _sharing(one)} - {person}
-        living = await self._endings.living(sorted(others))
-        return {one.position: _becomes(one, parts[one.position], person, living) for one in events}
+        owners = {owner for one in parts.values() for owner in set[bytes]().union(*sharing(one))} - {person}
+        living = await self._endings.living(sorted(owners)) - set(ending)
+        return {one.position: fate(one, parts[one.position], person, living) for one in events}
 
     async def _entries(self, changes: Sequence[Event]) -> list[int]:
         """Give the numbers in the completion stream of completion_changed events: each is followed by its number."""
@@ -326,9 +357,9 @@ class Eraser:
 
     # ── proving ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _verify(self, person: bytes, fenced_at: int) -> None:
+    async def _verify(self, person: bytes, ended: Collection[bytes], fenced_at: int) -> None:
         """Raise Damaged when anything is left of a person that their erasure should have reached."""
-        if await self._endings.living([person]):
+        if await self._endings.living([person, *ended]):
             raise Damaged("a key or an identifier of an erased person is there again")
         if await self._log.documents_of(person):
             raise Damaged("a document of an erased person is there again")
@@ -339,7 +370,7 @@ class Eraser:
             raise Damaged("an event about a person is newer than their fence")
 
     async def _complete(
-        self, person: bytes, requested: Event, found: Counter[str], entries: Sequence[int]
+        self, person: bytes, requested: Event, found: Counter[str], entries: Sequence[int], ended: Collection[bytes]
     ) -> Certificate:
         stream = requested.originator_id
         ending = await self._endings.ending(person)
@@ -355,22 +386,25 @@ class Eraser:
                 position=requested.position,
                 keys={Purpose(one).name.lower(): number for one, number in sorted(keys.items())},
                 identifiers=ending[1],
-                erased=found["dead"],
-                shared=found["shared"],
-                named=found["named"],
+                erased=found[Fate.DEAD] + found[Fate.ENDED],
+                ended=found[Fate.ENDED],
+                shared=found[Fate.SHARED],
+                named=found[Fate.NAMED],
                 documents=footprint.get("documents", 0),
                 attachments=found["attachments"],
                 activities=found["activities"],
                 stream_entries=tuple(sorted(entries)),
             )
         )
-        change = pack_change(StateChange(person, ALL_PURPOSES, PersonState.ERASED))
-        state = join_parts([change, clear_part(Part.CERTIFICATE, person, told.pack())])
+        # Keys together that were ended are told too: no vault from before may have them again (lrs/restore_gate.py).
+        gone = [person, *sorted(ended)]
+        changes = [pack_change(StateChange(owner, ALL_PURPOSES, PersonState.ERASED)) for owner in gone]
+        state = join_parts([changes[0], clear_part(Part.CERTIFICATE, person, told.pack()), *changes[1:]])
         for _ in range(LOOKS_MAX):
             events = [NewEvent(stream, 2, ERASURE_COMPLETED, person, state)]
             if entries:
                 events.append(await self._completions.sequencing(stream, 2))
-            states = await self._log.person_states([person])
+            states = await self._log.person_states(gone)
             outcome = await self._log.append(AppendRequest(tuple(events), states))
             if isinstance(outcome, Appended):
                 log.info("an erasure is complete: %s", stream.hex())
@@ -400,28 +434,6 @@ def _is_known(outcome: Changed) -> bool:
 
 def _is_gone(states: Iterable[PersonStateRow]) -> bool:
     return any(purpose == ALL_PURPOSES and state in GONE for _, purpose, state in states)
-
-
-def _sharing(parts: Iterable[SealedPart]) -> Iterable[bytes]:
-    """Give the owners of the parts that open a body which is about several people."""
-    return [part.header.owner for part in parts if part.header.part == Part.WRAP]
-
-
-def _becomes(event: Event, parts: Sequence[SealedPart], person: bytes, living: set[bytes]) -> str:
-    """Say what becomes of an event: `dead`, `shared`, `named`, `completion` or `other`."""
-    if event.topic == COMPLETION_CHANGED:
-        return "completion"
-    if event.topic != STATEMENT_RECORDED:
-        return "other"
-    body = next((part for part in parts if part.header.part == Part.BODY), None)
-    if body is None:
-        raise Damaged("a statement's record has no body")
-    if body.header.owner == person:
-        return "dead"
-    sharing = set(_sharing(parts))
-    if person in sharing:
-        return "shared" if sharing & living - {person} else "dead"
-    return "named"
 
 
 def _certificate_part(event: Event) -> SealedPart:

@@ -17,7 +17,7 @@ from consumers.feed import FeedEvent
 from lrs.errors import Busy, Damaged
 from lrs.key_vault import KeyVault
 from lrs.keys import KeyId
-from lrs.sealing import SCHEMA, key_of, open_part, seal_part
+from lrs.sealing import BODY_HALVES, SCHEMA, key_of, open_part, seal_part, sum_of
 from projections.projection import Json, KeyGone, KeyRef, OpenedEvent
 from schemas.envelope import (
     NOBODY,
@@ -96,7 +96,7 @@ class VaultOpener:
         return found
 
 
-_OPENED = frozenset({Part.BODY, Part.WRAP, Part.RESULT})
+_OPENED = frozenset({Part.BODY, Part.WRAP, Part.TOGETHER, Part.RESULT})
 
 
 def _opened(event: FeedEvent, parts: list[SealedPart], ciphers: Ciphers) -> OpenedEvent:
@@ -130,9 +130,13 @@ def _read_body(
 
 
 def _joint_body(originator_id: bytes, body: SealedPart, parts: Sequence[SealedPart], ciphers: Ciphers) -> Json | None:
-    """Open a body with several principals by the first of them whose key lives; None where none does."""
+    """Open a body with several principals: by the first of them whose key lives, and their key together."""
+    halves: dict[int, bytes] = {}
     for part in parts:
-        if part.header.part == Part.WRAP and (cipher := ciphers[key_of(part)]) is not None:
-            content: Json = orjson.loads(open_part(AESGCM(open_part(cipher, part, originator_id)), body, originator_id))
-            return content
-    return None
+        kind = part.header.part
+        if kind in (Part.WRAP, Part.TOGETHER) and kind not in halves and (cipher := ciphers[key_of(part)]) is not None:
+            halves[kind] = open_part(cipher, part, originator_id)
+    if len(halves) < BODY_HALVES:
+        return None
+    content: Json = orjson.loads(open_part(AESGCM(sum_of([*halves.values()])), body, originator_id))
+    return content

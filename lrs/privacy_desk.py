@@ -116,23 +116,33 @@ class PrivacyDesk:
     # ── erasure ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def preview(self, asked: Json) -> Json:
-        """Say what erasing an agent will do: {"agent"}. Raises InvalidInput, NotFound, Busy."""
+        """Say what erasing an agent will do: {"agent", "with_shared"?}. Raises InvalidInput, NotFound, Busy."""
+        with_shared = _with_shared(asked)
         person = await self.eraser.find(identifier_in(asked))
-        found = await self.eraser.preview(person)
+        found = await self.eraser.preview(person, with_shared=with_shared)
         return {
             "erasure": self.eraser.stream(person).hex(),
             "identifiers": found.identifiers,
             "keys": found.keys,
-            "statements": {"erased": found.erased, "kept_for_others": found.shared, "with_placeholder": found.named},
+            "statements": {
+                "erased": found.erased,
+                "of_which_shared": found.ended,
+                "kept_for_others": found.shared,
+                "with_placeholder": found.named,
+            },
             "documents": found.documents,
             "stream_entries": found.stream_entries,
             "held": found.held,
         }
 
     async def begin(self, asked: Json) -> Json:
-        """Fence an agent and begin to erase them: {"agent"}; give how it stands. Raises as `preview`."""
+        """Fence an agent and begin to erase them: {"agent", "with_shared"?}; give how it stands.
+
+        Raises as `preview`, and Conflict for one that was begun otherwise.
+        """
+        with_shared = _with_shared(asked)
         person = await self.eraser.find(identifier_in(asked))
-        await self.eraser.request(person)
+        await self.eraser.request(person, with_shared=with_shared)
         return self._take_up(person)
 
     async def pending(self, asked: Json) -> list[Json]:
@@ -333,6 +343,10 @@ def _flag(asked: Json, name: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput(f"`{name}` is true or false", f"/{name}")
     return value
+
+
+def _with_shared(asked: Json) -> bool:
+    return "with_shared" in asked and _flag(asked, "with_shared")
 
 
 def _is_hex(text: str) -> bool:

@@ -20,14 +20,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from lrs.activities import ActivityCatalogue
+from lrs.activities import NO_YEAR, ActivityCatalogue
 from lrs.appending import Appended, AppendRequest, IndexEntry, NewEvent
 from lrs.changed import Changed
 from lrs.errors import Busy, Conflict, LearnerErased, PurposeWithdrawn, Refused
 from lrs.event_log import EventLog
 from lrs.key_vault import KeyVault
 from lrs.keys import SealingKey
-from lrs.sealing import SCHEMA, SealableStatement, SealedStatement, open_statement, seal_part, seal_statement
+from lrs.sealing import (
+    SCHEMA,
+    SealableStatement,
+    SealedStatement,
+    Together,
+    living_principals,
+    open_statement,
+    seal_part,
+    seal_statement,
+)
 from projections.statement_index import pack_terms, terms_of
 from schemas.actions import action_of, is_voiding
 from schemas.envelope import NOBODY, Algorithm, Header, Part, Purpose, join_parts
@@ -43,6 +52,7 @@ LOOKS_MAX = 10
 SEALED_AT_ONCE = 100
 """How many statements are sealed before the event loop gets a turn."""
 FIRST_VERSION = 1
+TOGETHER = "together"
 _SIGNED = "a signed statement names someone who has been erased"
 
 
@@ -160,10 +170,11 @@ class StatementRecorder:
         keys = await self._keys(owners.values(), Purpose.LEARNING, year)
         for owner in gone:
             keys[owner] = None
+        together = await self._together([living_principals(one.named, owners, keys) for one in pending])
         events: list[NewEvent] = []
         sources: list[_Pending] = []
         voided: set[bytes] = set()
-        for one in pending:
+        for one, ours in zip(pending, together, strict=True):
             if all(keys[owners[identifier]] is None for identifier in one.named.principals):
                 await self._refuse_gone(one, LearnerErased(pointer=f"/{one.index}/actor"))
             sealable = self._sealable(one, attached, year)
@@ -176,7 +187,7 @@ class StatementRecorder:
                     survey_keys[principal] = None
                 else:
                     survey_keys = await self._keys([principal], Purpose.SURVEY, year)
-            state = seal_statement(sealable, owners, keys, survey_keys)
+            state = seal_statement(sealable, owners, keys, survey_keys, ours)
             one.owners = owners
             people = {owners[naming.identifier] for naming in one.named.namings if naming.is_person} - gone
             alive = _without(one.named, owners, gone) if gone else one.named
@@ -219,6 +230,16 @@ class StatementRecorder:
                 return await self._vault.for_sealing(owners, purpose, year)
             keys[owner] = key
         return keys
+
+    async def _together(self, principals: Sequence[Sequence[bytes]]) -> list[Together | None]:
+        """Give, for each statement's living principals, their key together; None where there is one or nobody."""
+        blind = self._vault.blinding.id
+        owners = [blind(TOGETHER, *sorted(ours)) if len(ours) > 1 else None for ours in principals]
+        wanted = dict.fromkeys([owner for owner in owners if owner is not None])
+        keys = await self._keys(wanted, Purpose.TOGETHER, NO_YEAR) if wanted else {}
+        if None in keys.values():
+            raise Busy("someone whom this is about is being erased; nothing was stored, try again")
+        return [Together(owner, key) if owner and (key := keys[owner]) else None for owner in owners]
 
     def _sealable(self, one: _Pending, attached: Attached, year: int) -> SealableStatement:
         sealable = SealableStatement(one.statement, one.named, one.originator_id, one.action, year)

@@ -17,6 +17,7 @@ from lrs.journal import Entry, Journal
 from lrs.key_vault import KeyVault
 from lrs.keys import KeyState
 from lrs.person_changes import PersonChanges
+from schemas.envelope import Purpose
 from schemas.person_states import ALL_PURPOSES, GONE, HELD, HOLD, PersonState, held_among, is_everybody, year_of
 
 log = logging.getLogger("griffel.erasure")
@@ -118,7 +119,7 @@ class RestoreGate:
         for person, entry in ((key[0], entry) for key, entry in newest.items() if entry.change.state in GONE):
             is_back = person in living and entry.change.state == PersonState.ERASED
             if person not in gone:
-                await self._eraser.request(person)
+                await self._eraser.request(person, with_shared=(person, Purpose.TOGETHER) in newest)
             if is_back:
                 await self._eraser.destroy(person)
             again += person not in gone or is_back

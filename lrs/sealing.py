@@ -1,9 +1,11 @@
 """Seal and open a statement, part by part (schemas/envelope.py has the layout, schemas/people.py the slots).
 
 One principal: the body is sealed under that principal's key, who stands in it in full. Several: a random key for the
-body, wrapped once under each principal's key; everyone stands in a part of their own. Someone whose key is destroyed
-leaves an empty slot, which reads as a placeholder. A signature repeats the statement, so it is sealed under a key that
-is the sum (xor) of one share for every person that the signed statement names: it ends with the first of them.
+body, in two halves (their xor is the key): one is wrapped under each principal's key, so that the body ends with the
+last of them; the other under a key of these principals together, so that it can be ended before. Then everyone stands
+in a part of their own. Someone whose key is destroyed leaves an empty slot, which reads as a placeholder. A signature
+repeats the statement, so it is sealed under a key that is the sum (xor) of one share for every person that the signed
+statement names: it ends with the first of them.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from __future__ import annotations
 import base64
 import hmac
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -40,6 +42,7 @@ from schemas.envelope import (
 from schemas.people import ERASED_HOME_PAGE, Json, Named, Naming, put_back, take_out
 
 SCHEMA = 1
+BODY_HALVES = 2
 NONCES_DRAWN = 256
 _NO_VERSION = 0
 
@@ -47,6 +50,13 @@ Owners = Mapping[str, bytes]
 """Pseudonym of each identifier that a statement names."""
 Keys = Mapping[bytes, SealingKey | None]
 """Sealing key of each pseudonym, None where it is destroyed."""
+
+
+class Together(NamedTuple):
+    """The key of several principals together, and its owner."""
+
+    owner: bytes
+    key: SealingKey
 
 
 class _Nonces:
@@ -116,14 +126,22 @@ class SealableStatement:
         return len(self.named.principals) == 1 and is_survey_answer(self.statement, self.action)
 
 
-def seal_statement(sealable: SealableStatement, owners: Owners, keys: Keys, survey_keys: Keys) -> bytes:
+def living_principals(named: Named, owners: Owners, keys: Keys) -> list[bytes]:
+    """Give the pseudonyms of those whom a statement is about and who have a key."""
+    return [one for one in dict.fromkeys([owners[one] for one in named.principals]) if keys[one] is not None]
+
+
+def seal_statement(
+    sealable: SealableStatement, owners: Owners, keys: Keys, survey_keys: Keys, together: Together | None = None
+) -> bytes:
     """Give the sealed record. The statement comes out as it went in.
 
-    At least one principal must have a key; anyone without one becomes an empty slot.
+    At least one principal must have a key; anyone without one becomes an empty slot. together is needed where several
+    principals have one.
     """
     statement, named = sealable.statement, sealable.named
     seal = partial(_seal_for, keys, sealable)
-    principals = [one for one in dict.fromkeys(owners[one] for one in named.principals) if keys[one] is not None]
+    principals = living_principals(named, owners, keys)
     sole = principals[0] if len(principals) == 1 else None
     taken, people = _separate(named, owners, sole)
     parts: list[bytes] = []
@@ -151,10 +169,16 @@ def seal_statement(sealable: SealableStatement, owners: Owners, keys: Keys, surv
             parts.append(seal(Part.PERSON, owner, orjson.dumps(kept)))
     if sole is not None:
         return join_parts([seal(Part.BODY, sole, body), *parts])
-    content_key = os.urandom(KEY_BYTES)
+    assert together is not None
+    halves = [os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)]
     header = Header(Algorithm.AES_256_GCM, Purpose.LEARNING, sealable.year, Part.BODY, NOBODY, _NO_VERSION, SCHEMA)
-    sealed = seal_part(AESGCM(content_key), header, sealable.originator_id, body)
-    return join_parts([sealed, *[seal(Part.WRAP, owner, content_key) for owner in principals], *parts])
+    sealed = seal_part(AESGCM(sum_of(halves)), header, sealable.originator_id, body)
+    header = Header(
+        Algorithm.AES_256_GCM, Purpose.TOGETHER, 0, Part.TOGETHER, together.owner, together.key.version, SCHEMA
+    )
+    other_half = seal_part(together.key.cipher, header, sealable.originator_id, halves[1])
+    wraps = [seal(Part.WRAP, owner, halves[0]) for owner in principals]
+    return join_parts([sealed, other_half, *wraps, *parts])
 
 
 def _seal_for(keys: Keys, sealable: SealableStatement, part: Part, owner: bytes, plain: bytes) -> bytes:
@@ -197,11 +221,12 @@ def _seal_signatures(
         {"places": places, "attachments": moved, "blobs": {one["sha2"]: sealable.blobs[one["sha2"]] for one in moved}}
     )
     header = Header(Algorithm.AES_256_GCM, Purpose.LEARNING, sealable.year, Part.JOINT, NOBODY, _NO_VERSION, SCHEMA)
-    parts.append(seal_part(AESGCM(_sum(list(shares.values()))), header, sealable.originator_id, plain))
+    parts.append(seal_part(AESGCM(sum_of(list(shares.values()))), header, sealable.originator_id, plain))
     return {sha2: blob for sha2, blob in sealable.blobs.items() if sha2 not in sealable.signature_sha2s}
 
 
-def _sum(shares: list[bytes]) -> bytes:
+def sum_of(shares: Sequence[bytes]) -> bytes:
+    """Give the key that shares come to: their xor."""
     total = 0
     for share in shares:
         total ^= int.from_bytes(share)
@@ -253,7 +278,8 @@ class _Opening:
     def __init__(self, sealed: SealedStatement, ciphers: Mapping[KeyId, AESGCM | None]) -> None:
         self._binding = sealed.originator_id
         self._ciphers = ciphers
-        self._content_key: bytes | None = None
+        self._half: bytes | None = None
+        self._other_half: bytes | None = None
         self._shares: list[bytes] | None = []
         self._body: SealedPart | None = None
         self.joint: SealedPart | None = None
@@ -277,23 +303,27 @@ class _Opening:
                 self._shares = None
             return
         plain = open_part(cipher, part, self._binding)
+        if kind == Part.TOGETHER:
+            self._other_half = plain
+            return
         self.alive.add(part.header.owner)
         if kind == Part.PERSON:
             self.slots.update((slot, agent) for slot, _, agent in orjson.loads(plain))
         elif kind == Part.WRAP:
-            self._content_key = plain
+            self._half = plain
         elif kind == Part.SHARE and self._shares is not None:
             self._shares.append(plain)
         elif kind == Part.RESULT:
             self.result = orjson.loads(plain)
 
     def content(self) -> Json | None:
-        """Open the body; None when nobody is left whose key opens it."""
+        """Open the body; None when nobody is left whose key opens it, or when it was ended before."""
         body = self._body
         if body is None:
             raise Damaged("a statement's record has no body")
         if body.header.owner == NOBODY:
-            cipher = AESGCM(self._content_key) if self._content_key is not None else None
+            halves = [half for half in (self._half, self._other_half) if half is not None]
+            cipher = AESGCM(sum_of(halves)) if len(halves) == BODY_HALVES else None
         else:
             cipher = self._ciphers[key_of(body)]
         if cipher is None:
@@ -307,7 +337,7 @@ class _Opening:
         """Open the joint part; None when the key of someone it names is gone."""
         if self.joint is None or not self._shares:
             return None
-        moved: Json = orjson.loads(open_part(AESGCM(_sum(self._shares)), self.joint, self._binding))
+        moved: Json = orjson.loads(open_part(AESGCM(sum_of(self._shares)), self.joint, self._binding))
         return moved
 
     def placeholder(self, pepper: bytes, slot: int) -> Json:

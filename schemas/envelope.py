@@ -59,6 +59,8 @@ class Purpose(IntEnum):
     """An activity's own key: what courses say about themselves belongs to no learner."""
     STORE = 101
     """The installation's own key, for what belongs to nobody else."""
+    TOGETHER = 102
+    """A key of several people together: it ends what is about all of them before the last of them has gone."""
 
 
 class Part(IntEnum):
@@ -69,7 +71,7 @@ class Part(IntEnum):
     PERSON = 2
     """One named person: every place and form in which the statement names them."""
     WRAP = 3
-    """The body's random key, for one of several principals. Any one of them opens the body."""
+    """One half of the body's random key, for one of several principals: with the other half, any of them opens it."""
     JOINT = 4
     """What needs the keys of all persons named: a signature that repeats the statement."""
     SHARE = 5
@@ -95,6 +97,8 @@ class Part(IntEnum):
     """A record of consent given or withdrawn, under the learner's key for `legal`."""
     CERTIFICATE = 18
     """What an erasure has done, signed. Not sealed: it says nothing about anybody but the pseudonym."""
+    TOGETHER = 19
+    """The other half of the key of a body with several principals, under their key together."""
 
 
 class Header(NamedTuple):

@@ -27,7 +27,7 @@ MODULE: Json = {
     "id": "https://school.example/courses/descriptions/module/1",
     "definition": {"type": f"{ADL}activities/module"},
 }
-RAW = frozenset({Part.WRAP, Part.SHARE, Part.VOIDING, Part.VOIDED, Part.SEQUENCED, Part.PERSON_STATE})
+RAW = frozenset({Part.WRAP, Part.TOGETHER, Part.SHARE, Part.VOIDING, Part.VOIDED, Part.SEQUENCED, Part.PERSON_STATE})
 """Parts whose content is bytes and not JSON."""
 
 
@@ -106,7 +106,7 @@ async def _opened(event: Any, vault: KeyVault) -> Json:
     store = vault.secrets.store_owner
     named = [key_of(one) for one in sealed if one.header.owner not in (NOBODY, store)]
     ciphers: dict[Any, Any] = await vault.for_opening(named)
-    shared: dict[int, list[bytes]] = {Part.WRAP: [], Part.SHARE: []}
+    shared: dict[int, list[bytes]] = {Part.WRAP: [], Part.TOGETHER: [], Part.SHARE: []}
 
     def content(part: SealedPart) -> bytes:
         header = part.header
@@ -114,7 +114,8 @@ async def _opened(event: Any, vault: KeyVault) -> Json:
             return part.box
         cipher = vault.secrets.store_key if header.owner == store else ciphers.get(key_of(part))
         if header.owner == NOBODY:
-            keys = shared[Part.WRAP][:1] if header.part == Part.BODY else shared[Part.SHARE]
+            halves = [*shared[Part.WRAP][:1], *shared[Part.TOGETHER]]
+            keys = halves if header.part == Part.BODY else shared[Part.SHARE]
             total = 0
             for key in keys:
                 total ^= int.from_bytes(key)

@@ -219,7 +219,7 @@ def open_all(boxes: Iterable[Box], keys: Iterable[bytes]) -> dict[Box, Box | Non
     closed = set(boxes)
     source_of: dict[bytes, Box | None] = dict.fromkeys(keys)
     fresh = set(source_of)
-    shares: dict[bytes, list[bytes]] = defaultdict(list)
+    shares: dict[tuple[bytes, int], list[bytes]] = defaultdict(list)
     while fresh:
         came: dict[bytes, Box | None] = {}
         for key in fresh:
@@ -232,10 +232,12 @@ def open_all(boxes: Iterable[Box], keys: Iterable[bytes]) -> dict[Box, Box | Non
                 closed.discard(box)
                 opened[box] = source_of[key]
                 if box.kind == Part.SHARE:
-                    shares[box.record].append(plain)
-                    came[_sum(shares[box.record])] = None
-                elif box.kind == Part.WRAP:
-                    came[plain] = None
+                    shares[box.record, box.kind].append(plain)
+                    came[_sum(shares[box.record, box.kind])] = None
+                elif box.kind in (Part.WRAP, Part.TOGETHER):
+                    shares[box.record, box.kind].append(plain)
+                    for half in shares[box.record, Part.WRAP][:1]:
+                        came |= dict.fromkeys(_sum([half, other]) for other in shares[box.record, Part.TOGETHER])
                 came |= {base64.b64decode(one): box for one in _KEY_IN_TEXT.findall(plain)}
         fresh = came.keys() - source_of.keys()
         source_of |= {one: came[one] for one in fresh}

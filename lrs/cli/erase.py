@@ -35,10 +35,13 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 @click.command()
 @click.option("--agent", "agent_text", metavar="JSON", help="Whom: an xAPI agent with one of their identifiers.")
 @click.option("--show", metavar="ID", help="Show how the erasure ID stands, with its certificate.")
+@click.option("--with-shared", is_flag=True, help="Erase what is about others too, for all of them.")
 @click.option("--yes", is_flag=True, help="Carry it out. Without this only what it would do is shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @with_settings(*PLACES, *KEEPING)
-def erase(settings: Settings, agent_text: str | None, show: str | None, *, yes: bool, as_json: bool) -> None:
+def erase(
+    settings: Settings, agent_text: str | None, show: str | None, *, with_shared: bool, yes: bool, as_json: bool
+) -> None:
     """Erase a learner: destroy every key that opens anything about them, and all that leads to them.
 
     \b
@@ -47,21 +50,24 @@ def erase(settings: Settings, agent_text: str | None, show: str | None, *, yes: 
     Its certificate:    griffel erase --show ID --json > certificate.json
 
     It cannot be undone. It reaches everything that is kept under any identifier of that person. Statements that are
-    about others stay, with a placeholder where the person was named. One that was stopped goes on where it was, by
+    about others stay, with a placeholder where the person was named; so do those about the person and others, such as a
+    group's, unless --with-shared says that they end for everybody. One that was stopped goes on where it was, by
     itself when a server runs, else by the same command. Works while a server runs and while none does.
 
     Exit codes: 0 done, or shown; 1 not possible; 3 fenced, and pending until Kafka is back.
     """
     if (agent_text is None) == (show is None):
         raise click.UsageError("Name whom to erase with --agent, or an erasure with --show.")
+    if show is not None and with_shared:
+        raise click.UsageError("--with-shared is said when an erasure is begun, with --agent.")
     if show is not None:
         told = carry_out(_ask(settings, lambda ask: ask("erasures/show", {"erasure": show})))
     else:
-        agent = read_agent(agent_text or "")
+        asked = {"agent": read_agent(agent_text or ""), "with_shared": with_shared}
         if not yes:
-            told = carry_out(_ask(settings, lambda ask: ask("erasures/preview", {"agent": agent})))
+            told = carry_out(_ask(settings, lambda ask: ask("erasures/preview", asked)))
         else:
-            told = carry_out(_ask(settings, lambda ask: _erase(ask, agent, quiet=as_json)))
+            told = carry_out(_ask(settings, lambda ask: _erase(ask, asked, quiet=as_json)))
     if as_json:
         click.echo(orjson.dumps(told.get("certificate", told), option=orjson.OPT_INDENT_2))
     else:
@@ -83,11 +89,11 @@ async def _ask(settings: Settings, work: Callable[[Ask], Awaitable[Any]]) -> Any
     return await with_services(settings, here, work)
 
 
-async def _erase(ask: Ask, agent: Any, *, quiet: bool) -> Any:
+async def _erase(ask: Ask, asked: dict[str, Any], *, quiet: bool) -> Any:
     """Begin, or go on with what was left, and wait for the end."""
     left = await ask("erasures/pending", {})
     try:
-        begun = await ask("erasures/begin", {"agent": agent})
+        begun = await ask("erasures/begin", asked)
     except Exception:
         # Nobody is known by it any more: the one whose erasure was left, perhaps.
         if not left:
@@ -178,6 +184,7 @@ def _print(told: dict[str, Any]) -> None:
 def _statements(counts: dict[str, int]) -> list[tuple[str, Any]]:
     return [
         ("statements erased", counts["erased"]),
+        ("of these about others too", counts["of_which_shared"]),
         ("kept for others they are about too", counts["kept_for_others"]),
         ("kept with a placeholder", counts["with_placeholder"]),
     ]

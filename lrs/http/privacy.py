@@ -1,6 +1,6 @@
 """What a privacy officer asks for over HTTP: erasures, consent, restriction. For credentials with the scope `privacy`.
 
-    POST /privacy/erasures              {"agent", "preview"?}   what it will do (200), or it begins (202)
+    POST /privacy/erasures              {"agent", "with_shared"?, "preview"?}   what it will do, or it begins (202)
     GET  /privacy/erasures/{id}         how it stands; with the certificate when it is done
     POST /privacy/consents              {"agent", "purpose", "given"}   the record and its receipt
     POST /privacy/restrictions          {"agent", "restricted"}
@@ -109,7 +109,7 @@ class PrivacyRoutes:
 
     async def erase(self, request: web.Request) -> web.Response:
         """Say what an erasure will do, or begin it."""
-        asked = await self._asked(request, "agent", "preview")
+        asked = await self._asked(request, "agent", "with_shared", "preview")
         preview = asked.pop("preview", False)
         if not isinstance(preview, bool):
             raise InvalidInput("`preview` is true or false", "/preview")

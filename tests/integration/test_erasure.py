@@ -102,7 +102,7 @@ def test_an_erased_learner_is_nowhere(api: Api, fresh_lrs: Griffel) -> None:
     assert api.call("GET", "agents/profile", gone.profile).status_code == 404
     person = must(200, api.call("GET", "agents", {"agent": gone.identity})).json()
     assert person == {"objectType": "Person", "mbox": [gone.agent["mbox"]]}
-    assert certificate["statements"] == {"erased": 3, "kept_for_others": 1, "with_placeholder": 1}
+    assert certificate["statements"] == {"erased": 3, "of_which_shared": 0, "kept_for_others": 1, "with_placeholder": 1}
     assert (certificate["documents_deleted"], certificate["attachments_deleted"]) == (2, 1)
     assert certificate["keys_destroyed"] == {"learning": 1, "survey": 1}
     for statement_id in (gone.own, gone.shared, gone.named):
@@ -183,7 +183,7 @@ def test_the_certificate_is_signed_and_says_nothing_about_anybody(api: Api, fres
 def test_a_preview_tells_what_will_be_and_changes_nothing(api: Api, fresh_lrs: Griffel) -> None:
     gone = Learner(api)
     told = must(200, privacy(fresh_lrs, "POST", "erasures", agent=gone.identity, preview=True)).json()
-    assert told["statements"] == {"erased": 3, "kept_for_others": 1, "with_placeholder": 1}
+    assert told["statements"] == {"erased": 3, "of_which_shared": 0, "kept_for_others": 1, "with_placeholder": 1}
     assert (told["documents"], told["keys"]) == (2, {"learning": 1, "survey": 1})
     said = fresh_lrs.command("erase", *place(fresh_lrs), "--agent", json.dumps(gone.identity))
     assert "Nothing has been done" in said.stdout
@@ -362,7 +362,7 @@ def test_an_erasure_that_is_killed_at_any_step_goes_on(api: Api, fresh_lrs: Grif
     fresh_lrs.start()
     (stream,) = Databases(fresh_lrs).log("SELECT originator_id FROM events WHERE topic = ?", "erasure_requested")[0]
     certificate = certificate_of(fresh_lrs, raw(stream).hex())
-    assert certificate["statements"] == {"erased": 3, "kept_for_others": 1, "with_placeholder": 1}
+    assert certificate["statements"] == {"erased": 3, "of_which_shared": 0, "kept_for_others": 1, "with_placeholder": 1}
     assert certificate["documents_deleted"] == 2
     assert api.found(agent=gone.other) != []
     assert api.found(activity=gone.course) == [gone.shared]

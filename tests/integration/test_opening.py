@@ -15,7 +15,7 @@ from lrs.key_providers import FileKeys
 from lrs.key_vault import KeyVault
 from lrs.keys import KeyState
 from lrs.opening import VaultOpener
-from lrs.sealing import SealableStatement, seal_statement
+from lrs.sealing import SealableStatement, Together, living_principals, seal_statement
 from lrs.vault_store import SQLiteVault
 from projections.projection import KeyGone, KeyRef
 from schemas.actions import action_of
@@ -44,7 +44,10 @@ class Vault:
         keys = await self.vault.for_sealing(owners.values(), Purpose.LEARNING, YEAR)
         originator_id = self.vault.blinding.statement(one["id"])
         sealable = SealableStatement(one, named, originator_id, action_of(one), YEAR)
-        state = seal_statement(sealable, owners, keys, {})
+        principals = living_principals(named, owners, keys)
+        ours = self.vault.blinding.id("together", *sorted(principals))
+        shared = (await self.vault.for_sealing([ours], Purpose.TOGETHER, 0))[ours]
+        state = seal_statement(sealable, owners, keys, {}, Together(ours, shared) if shared else None)
         return Event(
             position, originator_id, 1, STATEMENT_RECORDED, owners[named.namings[0].identifier], position, state
         )

@@ -21,6 +21,7 @@ from lrs.sealing import (
     OpenedStatement,
     SealableStatement,
     SealedStatement,
+    Together,
     key_of,
     open_part,
     open_statement,
@@ -90,6 +91,13 @@ class Keys:
             found[owner] = None if cipher is None else SealingKey(VERSION, cipher)
         return found
 
+    def together(self, sealable: SealableStatement) -> Together:
+        """The key of whom a statement is about together."""
+        owner = hashlib.md5("\n".join(sorted(sealable.named.principals)).encode(), usedforsecurity=False).digest()
+        cipher = self.cipher(KeyId(owner, int(Purpose.TOGETHER), 0, VERSION))
+        assert cipher is not None
+        return Together(owner, SealingKey(VERSION, cipher))
+
     def seal(self, statement: Mapping[str, Any], stream: bytes = STREAM, **more: Any) -> bytes:
         """Seal a statement, which must come out as it went in."""
         subject = copy.deepcopy(dict(statement))
@@ -99,7 +107,7 @@ class Keys:
         owners = self.owners(everybody)
         learning = self.sealing(owners.values(), Purpose.LEARNING)
         survey = self.sealing(owners.values(), Purpose.SURVEY)
-        state = seal_statement(sealable, owners, learning, survey)
+        state = seal_statement(sealable, owners, learning, survey, self.together(sealable))
         assert subject == statement
         return state
 
@@ -138,7 +146,7 @@ def test_nothing_of_a_statement_can_be_read_in_its_record(statement: dict[str, A
     state = Keys().seal(statement)
     for part in split_parts(state):
         assert part.header.algorithm == Algorithm.AES_256_GCM
-        assert part.header.year == YEAR
+        assert part.header.year == (0 if part.header.part == Part.TOGETHER else YEAR)
     for text in (b"person-", b"school.example", b"expapi", b"Agent"):
         assert text not in state
 
@@ -172,7 +180,7 @@ def test_one_principals_statement_is_one_part_and_each_further_person_adds_one()
         "by a credential": (minimal(actor=ANN, authority=CREDENTIAL), [Part.BODY]),
         "about two": (
             minimal(actor=ANN, object={"objectType": "Agent", **BEA}),
-            [Part.BODY, Part.WRAP, Part.WRAP, Part.PERSON, Part.PERSON],
+            [Part.BODY, Part.TOGETHER, Part.WRAP, Part.WRAP, Part.PERSON, Part.PERSON],
         ),
     }
     for statement, expected in kinds.values():
@@ -196,6 +204,15 @@ def test_the_body_dies_with_the_last_principal_and_everyone_else_becomes_a_place
     assert (found is None) == (principals <= keys.destroyed)
     if found is not None:
         assert_only_the_gone_are_gone(keys, statement, found)
+
+
+@given(STATEMENTS)
+def test_the_key_of_several_principals_together_ends_the_body_although_they_live(statement: dict[str, Any]) -> None:
+    keys = Keys()
+    state = keys.seal(statement)
+    keys.destroyed_purposes.add(Purpose.TOGETHER)
+    is_shared = len({keys.owner(one) for one in people_of(statement).principals}) > 1
+    assert (keys.open(state) is None) == is_shared
 
 
 @given(STATEMENTS, st.sets(st.integers(1, PEOPLE)))
