@@ -145,6 +145,10 @@ class LogTables(SqlTables, DocumentTables, Protocol):
         """Insert everything and move the head to (position, stored µs)."""
         ...
 
+    def settled(self) -> int:
+        """Give up to which position the lists hold every statement."""
+        ...
+
     def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
         """Give (position, packed terms, packed people) of the oldest statements that the lists do not hold yet."""
         ...

@@ -59,8 +59,8 @@ from schemas.person_states import (
     pack_change,
 )
 
-EVENTS_AT_ONCE = 200
-PACE_S = 0.15
+EVENTS_AT_ONCE = 50
+PACE_S = 0.042
 """From one step of so many events to the next: others go first, and keys are gone by then."""
 LOOKS_MAX = 10
 

@@ -81,8 +81,8 @@ class SqlTables(Protocol):
         """Take (term, position, source) out of the posting lists."""
         ...
 
-    def settle_all(self) -> None:
-        """Write every statement into the lists."""
+    def settle_upto(self, position: int | None) -> None:
+        """Write every statement into the lists, up to a position where one is given."""
         ...
 
     def give_up_index(self) -> None:
@@ -104,15 +104,18 @@ def forget(tables: SqlTables, request: ForgetRequest) -> Forgotten:
     """Do one step. Doing it again does no harm. Of NOBODY, only the lists are brought up to date."""
     if request.person != NOBODY or request.step is Forget.EXPIRED:
         tables.give_up_index()
-    tables.settle_all()
-    if request.step is Forget.DOCUMENTS:
+    # Many statements at once are settled for far less than a few: no more of them than this step asks for.
+    of_statements = request.step in (Forget.STATEMENTS, Forget.EXPIRED)
+    is_first = request.step is Forget.DOCUMENTS
+    tables.settle_upto(None if is_first else max((*request.dead, *request.named), default=0))
+    if is_first:
         return _delete(
             tables,
             "DELETE FROM document WHERE document_key IN (SELECT document_key FROM document WHERE owner = ? LIMIT ?) "
             "RETURNING 1",
             request.person,
         )
-    if request.step in (Forget.STATEMENTS, Forget.EXPIRED):
+    if of_statements:
         return _forget_statements(tables, request)
     done = [
         _delete(

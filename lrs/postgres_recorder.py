@@ -24,7 +24,7 @@ from psycopg.sql import SQL
 from lrs.appending import KnownStatement, LookedUp, Outcome, Referrer, Request, Rows, Stream, TermRow, write_group
 from lrs.document_writing import DocumentPut, next_revision
 from lrs.postgres_index import PostgresIndex
-from lrs.settling import SETTLE_STATEMENTS_MAX, settle
+from lrs.settling import settle, settle_upto
 from lrs.sql import script, split_script
 from projections.postgres_arrays import BigInts, Byteas, Texts, Uuids
 from schemas.person_states import PersonStateRow
@@ -329,6 +329,9 @@ class PostgresTables:
         self.run("UPDATE log_head SET position = %s, stored_us = %s", position, stored_us)
         self._cursor.execute(f"NOTIFY {CHANNEL}", prepare=False)
 
+    def settled(self) -> int:
+        return int(self.rows("SELECT settled FROM log_head")[0][0])
+
     def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
         return self.rows(
             "SELECT position, terms, people FROM statement WHERE position > (SELECT settled FROM log_head) "
@@ -422,9 +425,8 @@ class PostgresTables:
             BigInts.of(sources),
         )
 
-    def settle_all(self) -> None:
-        while settle(self) == SETTLE_STATEMENTS_MAX:
-            continue
+    def settle_upto(self, position: int | None) -> None:
+        settle_upto(self, position)
 
     def give_up_index(self) -> None:
         self.index().give_up()

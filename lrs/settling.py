@@ -15,6 +15,12 @@ SETTLE_STATEMENTS_MAX = 2_000
 """Never more than about this many are left to be looked at one by one."""
 
 
+def settle_upto(tables: LogTables, position: int | None) -> None:
+    """Write statements into the lists, up to a position, or all of them where none is given."""
+    while (position is None or tables.settled() < position) and settle(tables) == SETTLE_STATEMENTS_MAX:
+        continue
+
+
 def settle(tables: LogTables, limit: int = SETTLE_STATEMENTS_MAX) -> int:
     """Write the oldest statements that are not in the lists yet into them; give how many.
 

@@ -24,7 +24,7 @@ from eventsourcing.sqlite import (
 
 from lrs.appending import KnownStatement, LookedUp, Outcome, Referrer, Request, Rows, Stream, TermRow, write_group
 from lrs.document_writing import DocumentPut, next_revision
-from lrs.settling import SETTLE_STATEMENTS_MAX, settle
+from lrs.settling import settle, settle_upto
 from lrs.sql import script, split_script
 from lrs.sqlite_index import SQLiteIndex
 from projections.statement_index import unpack_terms
@@ -272,6 +272,9 @@ class SQLiteTables:
             many("DELETE FROM event_people WHERE pseudonym = ?", [(one,) for one in rows.erased])
         self._cursor.execute("UPDATE log_head SET position = ?, stored_us = ?", (position, stored_us))
 
+    def settled(self) -> int:
+        return int(self.rows("SELECT settled FROM log_head")[0][0])
+
     def unsettled(self, limit: int) -> list[tuple[int, bytes, bytes]]:
         return self.rows(
             "SELECT position, terms, people FROM statement WHERE position > (SELECT settled FROM log_head) "
@@ -327,9 +330,8 @@ class SQLiteTables:
     def delete_terms(self, rows: Sequence[tuple[int, int, int]]) -> None:
         self.many("DELETE FROM term WHERE term = ? AND position = ? AND source = ?", rows)
 
-    def settle_all(self) -> None:
-        while settle(self) == SETTLE_STATEMENTS_MAX:
-            continue
+    def settle_upto(self, position: int | None) -> None:
+        settle_upto(self, position)
 
     def give_up_index(self) -> None:
         self.index().give_up()

@@ -41,8 +41,6 @@ log = logging.getLogger("griffel.writer")
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
 encode = msgspec.msgpack.Encoder().encode
-ALONE = (IndexRequest, ForgetRequest)
-"""Requests that have a transaction for themselves."""
 
 
 def frame(number: int, message: Request | Outcome) -> bytes:
@@ -136,20 +134,17 @@ def _settle(recorder: LogRecorder) -> int:
 
 
 def _next_group(waiting: list[tuple[int, Request]]) -> list[tuple[int, Request]]:
-    """Take requests off the front until the group is full; at least one.
-
-    A step of a new index, or of forgetting, goes alone: what it fails with is nobody else's.
-    """
+    """Take requests off the front until the group is full; at least one. A step of a new index goes alone."""
     events = taken = 0
     for _, request in waiting:
-        if taken and isinstance(request, ALONE):
+        if taken and isinstance(request, IndexRequest):
             break
         size = len(request.events) if isinstance(request, AppendRequest) else 1
         if taken and events + size > GROUP_EVENTS_MAX:
             break
         events += size
         taken += 1
-        if isinstance(request, ALONE):
+        if isinstance(request, IndexRequest):
             break
     group = waiting[:taken]
     del waiting[:taken]
@@ -160,6 +155,9 @@ def _write(recorder: LogRecorder, requests: list[Request]) -> list[Outcome]:
     try:
         return recorder.write(requests)
     except Exception as error:  # noqa: BLE001  whatever it was, the transaction was rolled back and the caller is told
+        if len(requests) > 1 and any(isinstance(one, ForgetRequest) for one in requests):
+            # A step of forgetting shares others' commit, but what it fails with is nobody else's.
+            return [outcome for one in requests for outcome in _write(recorder, [one])]
         # The text of a database's error may quote values, so only its kind is kept.
         reason = f"{type(error).__name__} ({type(error.__cause__).__name__})"
         log.error("a group of %d requests was not written: %s", len(requests), reason)  # noqa: TRY400

@@ -16,7 +16,7 @@ from rich.table import Table
 from tests.benchmarks.load import Outcome, request
 from tests.benchmarks.statements import statements
 
-LEARNERS = 6
+LEARNERS = 10
 QUIET = 3
 """So many are erased while nothing else happens, the others while batches come in as fast as they are taken."""
 STATEMENTS_EACH = 10_000
@@ -51,6 +51,7 @@ async def erasure_figures(
                 found.append(one)
         for number in range(QUIET, LEARNERS):
             for erasing in (False, True):
+                await asyncio.to_thread(settle)
                 made = statements(LOAD_BATCHES * BATCH_STATEMENTS, 8_000 + 2 * number + erasing)
                 posting = asyncio.create_task(load(_batches(made, authorization), 4))
                 if erasing:
