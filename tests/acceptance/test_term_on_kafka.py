@@ -1,4 +1,7 @@
-"""The same term in a cluster: two servers, the relay, two processes for each view; the views equal the ground truth."""
+"""The same term in a cluster: two servers, the relay, two processes for each view; the views equal the ground truth.
+
+So does the page that an instructor sees, and it changes at once when content posts to another server.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, expect
 
 from tests.acceptance.cluster import await_view, command
-from tests.acceptance.truth import assert_equals_truth, views_of
+from tests.acceptance.truth import assert_equals_truth, courses_of, views_of
+from tests.conformance.builders import agent, statement
+from tests.conformance.client import Api
+from tests.integration.test_courses_page import (
+    CHANGE_BOUND_MS,
+    REGISTERED,
+    assert_accessible,
+    fill_in,
+    tiles_of,
+)
 from tests.kafka_services import ExternalKafka
 from tests.services import Griffel, running
 
 pytestmark = pytest.mark.slow
 
+COURSE_TYPE = "http://adlnet.gov/expapi/activities/course"
+
 
 def test_views_equal_the_truth_after_two_servers_a_relay_and_two_consumers(
-    make_lrs: Any, kafka: ExternalKafka, tmp_path: Path
+    make_lrs: Any, kafka: ExternalKafka, tmp_path: Path, browser: Browser
 ) -> None:
     truth = tmp_path / "truth.json"
     first: Griffel = replace(make_lrs("cluster"), settings={"GRIFFEL_KAFKA": kafka.bootstrap})
@@ -53,6 +68,8 @@ def test_views_equal_the_truth_after_two_servers_a_relay_and_two_consumers(
                     | json.loads((tmp_path / "other.json").read_text())["courses"]
                 )
                 assert_equals_truth(server, courses)
+                assert_page_is_live(browser, server, second, courses)
+                await_view(server)
                 before = server.command("views", "dump", "progress").stdout
             for source in ("log", "kafka"):
                 [old] = views_of(server)
@@ -64,3 +81,25 @@ def test_views_equal_the_truth_after_two_servers_a_relay_and_two_consumers(
                 assert server.command("views", "dump", "progress").stdout == before, source
         finally:
             second.stop()
+
+
+def assert_page_is_live(browser: Browser, server: Griffel, other: Griffel, courses: dict[str, Any]) -> None:
+    """See a course as an instructor does, and somebody enrolling meanwhile by way of another server."""
+    iri, course = next(iter(courses.items()))
+    context = browser.new_context(locale="en")
+    try:
+        page = context.new_page()
+        page.goto(f"{server.base}/courses/{courses_of(server)[iri]['summary']['id']}")
+        fill_in(page, server.key, server.secret)
+        expect(page.locator("html")).to_have_attribute("data-stream", "open")
+        shown = tiles_of(page)
+        assert int(shown["Enrolled"]) == course["enrolled"]
+        assert_accessible(page)
+        newcomer = statement(
+            actor=agent(), verb={"id": REGISTERED}, object={"id": iri, "definition": {"type": COURSE_TYPE}}
+        )
+        Api(other.url, server.key, server.secret, "2.0.0").store(newcomer)
+        more = str(course["enrolled"] + 1)
+        expect(page.locator("#numbers .tile").first).to_contain_text(more, timeout=CHANGE_BOUND_MS)
+    finally:
+        context.close()
