@@ -8,7 +8,6 @@ writer is started again.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +32,6 @@ RESTART_WAIT_MAX_S = 5.0
 WATERMARK_AGE_MAX_US = 1_000_000
 SMALLEST_COST = 1
 
-log = logging.getLogger("griffel.log")
 T = TypeVar("T")
 
 
@@ -118,7 +116,6 @@ class EventLog:
         while True:
             if self._writer is not None:
                 await self._writer.end()
-                log.error("the writer stopped; starting it again")
                 await self._writer.close()
                 self._writer = None
             try:

@@ -140,6 +140,7 @@ class WriterProcess(asyncio.Protocol):
                     log.error("the writer has not answered for %.0f s; it is killed", WRITER_SILENT_S)  # noqa: TRY400
                     self.process.kill()
                     await self.gone.wait()
+        log.error("the writer stopped; starting it again")
 
     async def drain(self) -> None:
         """Wait until everything asked has been answered, or the writer is gone, at most DRAIN_S."""

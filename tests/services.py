@@ -381,7 +381,8 @@ def postgres_from_environment() -> PostgresDatabases:
     """The server that GRIFFEL_TEST_DATABASE_URL names, else a throw-away one; not yet started."""
     if address := os.environ.get("GRIFFEL_TEST_DATABASE_URL"):
         return ExternalPostgres(address)
-    return Postgres()
+    # All tests share it and none kills it: who wants to see what a crash leaves has one alone, which writes through.
+    return Postgres(fsync=False)
 
 
 # ------------------------------------------------------------------------------------------------------------- Griffel

@@ -113,3 +113,12 @@ def test_it_ends_with_its_server(server: Griffel, end: signal.Signals) -> None:
     os.kill(server.process.pid, end)
     server.process.wait(BOUND_S)
     eventually(partial(gone, process))
+
+
+def test_a_server_that_is_told_to_stop_complains_of_nothing(server: Griffel) -> None:
+    process = process_of(server)
+    post(server, "ann")
+    eventually(lambda: enrolments(server) == 1)
+    assert server.stop() == 0
+    eventually(partial(gone, process))
+    assert [line for line in server.log().splitlines() if '"level": "error"' in line] == []

@@ -17,7 +17,6 @@ import urllib.request
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from lrs.http.sessions import FAILURES_MAX, LOCKED_S, SESSION_COOKIE, SESSION_IDLE_S, SESSION_S
@@ -32,10 +31,9 @@ from tests.integration.course_site import (
     invented_learners,
     learner,
 )
-from tests.services import ROOT, Griffel, running
+from tests.integration.pages import SIZES, assert_accessible, in_every_form, keep
+from tests.services import Griffel, running
 
-SCREENSHOTS = ROOT / "screenshots"
-SIZES = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 PAGE_BYTES_MAX = 100_000
 PATIENCE_S = 20
 CHANGE_BOUND_MS = 2_000
@@ -106,16 +104,6 @@ def fill_in(page: Page, key: str, secret: str) -> None:
     page.locator("main form button").click()
 
 
-def keep(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
-
-
-def assert_accessible(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-
-
 def fetch(address: str, data: dict[str, str] | None = None, **headers: str):
     """Give status, headers and text of an answer; redirects are not followed."""
     parts = urlsplit(address)
@@ -164,9 +152,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("language", ["en", "nl"])
+@in_every_form
 def test_every_page_is_accessible_and_quiet_in_every_form(site, open_page, language, scheme, size) -> None:
     page = open_page(site.base + "/courses", locale=language, color_scheme=scheme, viewport=SIZES[size])
     for name, (path, english, dutch) in PAGES.items():

@@ -20,14 +20,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from tests.conftest import without
-from tests.services import ROOT, Griffel, running
+from tests.integration.pages import SIZES, assert_accessible, in_every_form, keep
+from tests.services import Griffel, running
 
-SCREENSHOTS = ROOT / "screenshots"
-SIZES = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
+HEADINGS = {"en": "Griffel is running", "nl": "Griffel werkt"}
 PAGE_BYTES_MAX = 100_000
 PATIENCE_S = 20
 
@@ -77,27 +76,15 @@ def fetch(address: str, **headers: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def keep(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
-
-
-def assert_accessible(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-
-
 # ── what it looks like and does not do ────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("language", "heading"), [("en", "Griffel is running"), ("nl", "Griffel werkt")])
-def test_the_first_page_is_accessible_and_quiet_in_every_form(lrs, open_page, language, heading, scheme, size) -> None:
+@in_every_form
+def test_the_first_page_is_accessible_and_quiet_in_every_form(lrs, open_page, language, scheme, size) -> None:
     page = open_page(lrs.base, locale=language, color_scheme=scheme, viewport=SIZES[size])
     # Before the screenshot, which makes the window as high as the page and so moves things itself.
     assert page.evaluate(SHIFT) == 0
-    assert page.get_by_role("heading", level=1).inner_text() == heading
+    assert page.get_by_role("heading", level=1).inner_text() == HEADINGS[language]
     assert page.locator("html").get_attribute("lang") == language
     assert_accessible(page)
     keep(page, f"first-{lrs.mode}-{language}-{scheme}-{size}")
@@ -106,8 +93,7 @@ def test_the_first_page_is_accessible_and_quiet_in_every_form(lrs, open_page, la
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/xapi"])
-@pytest.mark.parametrize("language", ["en", "nl"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("nl", "dark")])
 def test_a_page_for_a_lost_address_is_accessible_and_leads_to_the_first(
     any_lrs, open_page, path, language, scheme
 ) -> None:

@@ -226,7 +226,7 @@ def api(request: pytest.FixtureRequest, lrs: Griffel) -> Iterator[Api]:
 
 
 def test_a_mutilated_statement_is_recorded_whole_or_refused_with_its_place(api: Api) -> None:
-    @settings(fuzzed, max_examples=150)
+    @settings(fuzzed, max_examples=90)
     @given(mutated())
     def holds(content: Any) -> None:
         head = api.get(limit=1).json()["statements"][:1]
@@ -249,7 +249,7 @@ def test_a_mutilated_statement_is_recorded_whole_or_refused_with_its_place(api: 
 def test_raw_bytes_are_refused_or_recorded_but_never_a_server_error(api: Api) -> None:
     valid = json.dumps([minimal(), full("1.0.3")]).encode()
 
-    @settings(fuzzed, max_examples=150)
+    @settings(fuzzed, max_examples=90)
     @given(st.data())
     def holds(data: st.DataObject) -> None:
         start = data.draw(st.integers(0, len(valid)))
@@ -288,7 +288,7 @@ HEADERS = st.dictionaries(
 def test_any_query_and_headers_are_answered(api: Api, resource: str) -> None:
     methods: Callable[..., Any] = st.sampled_from(["GET", "PUT", "POST", "DELETE"])
 
-    @settings(fuzzed, max_examples=40)
+    @settings(fuzzed, max_examples=25)
     @given(methods, QUERIES, HEADERS, st.binary(max_size=10))
     def holds(method: str, params: dict[str, str], headers: dict[str, bytes], body: bytes) -> None:
         prepared = {name: value.strip() for name, value in headers.items()}

@@ -17,8 +17,9 @@ def server(make_lrs: Callable[..., Griffel]):
         yield server
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("language", "heading"), [("en", "All versions"), ("nl", "Alle versies")])
+@pytest.mark.parametrize(
+    ("language", "heading", "scheme"), [("en", "All versions", "light"), ("nl", "Alle versies", "dark")]
+)
 @pytest.mark.parametrize(("query", "status"), [("", 200), ("?at=2016-01-01T00:00:00Z", 404)])
 def test_the_page_of_the_policy_has_nothing_that_axe_complains_of(
     browser: Browser, server: Griffel, query: str, status: int, language: str, heading: str, scheme: str
