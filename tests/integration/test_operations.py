@@ -24,9 +24,10 @@ BATCH = 50
 
 @contextlib.contextmanager
 def process(server: Griffel, *arguments: str) -> Iterator[str]:
-    """`griffel ARGUMENTS --listen …` beside a server; the address it listens on."""
+    """`griffel ARGUMENTS --listen …` beside a server; the address it listens on. What goes wrong tells what it said."""
     address = f"127.0.0.1:{free_port()}"
-    with (server.folder / f"{arguments[0]}.log").open("ab") as output:
+    log = server.folder / f"{arguments[0]}.log"
+    with log.open("ab") as output:
         running = subprocess.Popen(
             [sys.executable, "-m", "lrs", *arguments, "--listen", address],
             env=server.environment,
@@ -38,6 +39,11 @@ def process(server: Griffel, *arguments: str) -> Iterator[str]:
         yield f"http://{address}"
         running.terminate()
         assert running.wait(40) == 0
+    except BaseException as error:
+        error.add_note(
+            f"griffel {' '.join(arguments)} said:\n{log.read_text()}\nand tells: {metrics(f'http://{address}')}"
+        )
+        raise
     finally:
         running.kill()
         running.wait(40)
